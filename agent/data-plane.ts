@@ -1,0 +1,75 @@
+import type { Ifindex } from '../common/addresses.js';
+
+/** The maps of `bpf/maps.h` that the agent fills; it owns every entry of them. */
+export const tableNames = [
+  'ports',
+  'ports_by_ifindex',
+  'destinations',
+  'multicast_members',
+  'allowed_macs',
+  'allowed_addresses',
+  'allowed_prefixes',
+] as const;
+export type TableName = (typeof tableNames)[number];
+
+/** Entries of one map: key bytes as lower-case hex, value bytes. A slot of an array map whose value is all zero counts as absent. */
+export type TableEntries = ReadonlyMap<string, Uint8Array>;
+
+/** Where the ingress program is attached. */
+export interface Attachment {
+  readonly ifindex: Ifindex;
+  /** False when somebody put another program in place of ours, or the link is defunct. */
+  readonly intact: boolean;
+}
+
+export interface TableUsage {
+  readonly name: string;
+  readonly entries: number;
+  readonly capacity: number;
+}
+
+/** Totals over all CPUs since the slot was last assigned. */
+export interface PortCounters {
+  readonly receivedPackets: bigint;
+  readonly receivedBytes: bigint;
+  readonly sentPackets: bigint;
+  readonly sentBytes: bigint;
+  /** Indexed by enum drop_reason. */
+  readonly drops: readonly bigint[];
+}
+
+/** What could not be written, entry by entry: one that fails does not stop the others. */
+export interface WriteFailure {
+  readonly key: string;
+  /** "map_full" or "kernel_error" */
+  readonly code: 'map_full' | 'kernel_error';
+  readonly message: string;
+}
+
+export type AttachMode = 'tcx' | 'clsact';
+
+/**
+ * The kernel's side of this node, as the reconciler sees it. Every call is synchronous and takes milliseconds at
+ * most; errors are thrown as `KernelError`. `agent/libbpf/` has the real one, tests have one in memory.
+ */
+export interface DataPlane {
+  readonly attachMode: AttachMode;
+  /** Slots that `ports` has, slot 0 (which no port uses) included. */
+  readonly slotCount: number;
+  /** What is in the kernel now, read from it. */
+  readTable(table: TableName): TableEntries;
+  writeEntries(table: TableName, entries: TableEntries): readonly WriteFailure[];
+  deleteEntries(table: TableName, keys: readonly string[]): readonly WriteFailure[];
+  /** Every interface on which a link or filter of ours is (pinned), defunct ones included. */
+  readAttachments(): readonly Attachment[];
+  attach(ifindex: Ifindex): void;
+  detach(ifindex: Ifindex): void;
+  /** One read for all slots, whatever their number. */
+  readCounters(slots: readonly number[]): ReadonlyMap<number, PortCounters>;
+  resetCounters(slot: number): void;
+  usage(): readonly TableUsage[];
+  /** Releases file descriptors; what is pinned stays and goes on forwarding. */
+  close(): void;
+  /** Detaches everywhere and removes every pin. */
+  destroy(): void;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#pragma once
+
+/* Why a packet is discarded. Append only: the numbers are in pinned maps, in metrics and in people's notes. The
+ * comment behind each is the text that users read (scripts/generate-btf.ts). */
+enum drop_reason {
+	DROP_FRAME_TOO_SHORT = 0,             /* shorter than an Ethernet header */
+	DROP_NO_LOGICAL_PORT = 1,             /* the tap is not bound to a logical port on this node */
+	DROP_PORT_DISABLED = 2,               /* sent by a port whose `enabled` is false */
+	DROP_VLAN_TAGGED = 3,                 /* 802.1Q or 802.1ad tag from a port that may not send any */
+	DROP_MULTICAST_SOURCE = 4,            /* source MAC is a multicast address */
+	DROP_PORT_SECURITY_MAC = 5,           /* source MAC not in port security */
+	DROP_PORT_SECURITY_IP4 = 6,           /* IPv4 source not in port security */
+	DROP_PORT_SECURITY_IP6 = 7,           /* IPv6 source not in port security */
+	DROP_PORT_SECURITY_ARP = 8,           /* ARP sender MAC or IP not in port security */
+	DROP_PORT_SECURITY_ND = 9,            /* IPv6 neighbour advertisement for an address or MAC not in port security */
+	DROP_PORT_SECURITY_ETHERTYPE = 10,    /* neither IP nor ARP, from a port whose port security lists addresses */
+	DROP_MALFORMED_IP4 = 11,              /* IPv4 header that can't be read, from or to a port whose port security lists addresses */
+	DROP_MALFORMED_IP6 = 12,              /* IPv6 header that can't be read, from or to a port whose port security lists addresses */
+	DROP_UNKNOWN_DESTINATION = 13,        /* no port of the switch has the destination MAC, and none takes unknown ones */
+	DROP_HAIRPIN = 14,                    /* the destination MAC is on the port that sent the packet */
+	DROP_DESTINATION_NOT_PLUGGED = 15,    /* the destination port is not plugged in on any node that this one can reach */
+	DROP_NO_RECEIVER = 16,                /* multicast group without any other member */
+	DROP_EGRESS_PORT_DISABLED = 17,       /* sent to a port whose `enabled` is false */
+	DROP_EGRESS_PORT_SECURITY_MAC = 18,   /* destination MAC not in the receiving port's port security */
+	DROP_EGRESS_PORT_SECURITY_IP4 = 19,   /* IPv4 destination not in the receiving port's port security */
+	DROP_EGRESS_PORT_SECURITY_IP6 = 20,   /* IPv6 destination not in the receiving port's port security */
+	DROP_DELIVERY_FAILED = 21,            /* the kernel could not hand the packet to the receiving port's device */
+	DROP_MULTICAST_LIST_CHANGED = 22,     /* a multicast group lost a member while a packet was being copied: the rest of the members did not get it */
+	DROP_PACKET_UNREADABLE = 23,          /* the kernel could not make the headers readable */
+	DROP_REASON_COUNT,
+};

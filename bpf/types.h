@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#pragma once
+
+/* What the agent and the programs say to each other. TypeScript gets these layouts, sizes and enum values from
+ * the objects' BTF (scripts/generate-btf.ts), so this is the only place where they are written down.
+ *
+ * Byte order: keys and ids are in host order, anything that also stands in a packet (MACs, IPs) in network order.
+ * Padding is explicit and zero: keys are compared as bytes. */
+
+#include <linux/types.h>
+
+enum {
+	/* Local ports a node can hold at most; slot 0 stands for "no logical port". Overridden by the agent at load time. */
+	DEFAULT_MAX_PORTS = 4096,
+	ETH_ADDRESS_LENGTH = 6,
+	/* Tunnel keys of OVN's well-known multicast groups (ovn-architecture(7), "Tunnel Encapsulations"). */
+	MULTICAST_FLOOD = 32768,
+	MULTICAST_UNKNOWN = 32769,
+};
+
+/* struct port.flags */
+enum port_flags {
+	PORT_ENABLED = 1 << 0,       /* Logical_Switch_Port.enabled */
+	PORT_SECURITY = 1 << 1,      /* has port security: what is not listed in port_security_* is dropped */
+	PORT_REDIRECT_PEER = 1 << 2, /* a veth whose other end is in another network namespace */
+};
+
+/* A logical port that is plugged in on this node. Index of map `ports` is its slot. */
+struct port {
+	__u32 datapath_key; /* Datapath_Binding.tunnel_key; 0 = the slot is free */
+	__u32 port_key;     /* Port_Binding.tunnel_key */
+	__u32 ifindex;
+	__u32 flags;        /* enum port_flags */
+};
+_Static_assert(sizeof(struct port) == 16, "struct port");
+
+/* Key of map `destinations`: which port of a switch has this MAC. */
+struct mac_key {
+	__u32 datapath_key;
+	__u8 mac[ETH_ADDRESS_LENGTH];
+	__u16 pad;
+};
+_Static_assert(sizeof(struct mac_key) == 12, "struct mac_key");
+
+/* Value of map `destinations`. */
+struct destination {
+	__u32 port_key;
+	__u32 slot; /* 0 = the port is not plugged in on this node */
+};
+_Static_assert(sizeof(struct destination) == 8, "struct destination");
+
+/* Key of map `multicast_members`: a linked list per group, from slot 0 (its head) through every local member. The
+ * agent adds entries before it points to them and removes them after, so a reader always finds its way. */
+struct member_key {
+	__u32 datapath_key;
+	__u32 group_key; /* Multicast_Group.tunnel_key */
+	__u32 slot;
+};
+_Static_assert(sizeof(struct member_key) == 12, "struct member_key");
+
+/* Value of map `multicast_members`. */
+struct member {
+	__u32 next_slot; /* 0 = the last */
+};
+_Static_assert(sizeof(struct member) == 4, "struct member");
+
+/* struct allowed_mac.flags: what the port security entries with this MAC say together. */
+enum allowed_mac_flags {
+	ALLOWED_ANY_ADDRESS = 1 << 0, /* one of them has no addresses */
+	ALLOWED_IP4 = 1 << 1,         /* one of them has IPv4 addresses */
+	ALLOWED_IP6 = 1 << 2,
+	ALLOWED_PREFIXES = 1 << 3,    /* one of them has a prefix that is not a host: see map allowed_prefixes */
+};
+
+/* Key of map `allowed_macs`. */
+struct allowed_mac_key {
+	__u32 slot;
+	__u8 mac[ETH_ADDRESS_LENGTH];
+	__u16 pad;
+};
+_Static_assert(sizeof(struct allowed_mac_key) == 12, "struct allowed_mac_key");
+
+/* Value of map `allowed_macs`. */
+struct allowed_mac {
+	__u32 flags; /* enum allowed_mac_flags */
+};
+_Static_assert(sizeof(struct allowed_mac) == 4, "struct allowed_mac");
+
+/* struct allowed_address.flags */
+enum allowed_address_flags {
+	ALLOWED_SOURCE = 1 << 0,      /* from the port; as ARP sender or ND target, too */
+	ALLOWED_DESTINATION = 1 << 1, /* to the port */
+};
+
+enum ip_family {
+	FAMILY_IP4 = 4,
+	FAMILY_IP6 = 6,
+};
+
+/* Key of map `allowed_addresses`: host addresses, IPv4 in the first 4 bytes with the rest zero. */
+struct allowed_address_key {
+	__u32 slot;
+	__u8 mac[ETH_ADDRESS_LENGTH];
+	__u8 family; /* enum ip_family */
+	__u8 pad;
+	__u8 address[16];
+};
+_Static_assert(sizeof(struct allowed_address_key) == 28, "struct allowed_address_key");
+
+/* Key of map `allowed_prefixes` (a trie): as above; prefix_length counts from `slot` on, so 96 + the prefix' own. */
+struct allowed_prefix_key {
+	__u32 prefix_length;
+	struct allowed_address_key address;
+};
+_Static_assert(sizeof(struct allowed_prefix_key) == 32, "struct allowed_prefix_key");
+
+/* Value of maps `allowed_addresses` and `allowed_prefixes`. In the trie the flags already include those of every
+ * shorter prefix that covers this one. */
+struct allowed_address {
+	__u32 flags; /* enum allowed_address_flags */
+};
+_Static_assert(sizeof(struct allowed_address) == 4, "struct allowed_address");
+
+/* Value of map `port_counters`, per CPU, by slot. Received is what came from the VM, dropped or not; sent is
+ * what was handed to the VM's device. A GSO packet counts as its segments. */
+struct port_counters {
+	__u64 received_packets;
+	__u64 received_bytes;
+	__u64 sent_packets;
+	__u64 sent_bytes;
+};
+_Static_assert(sizeof(struct port_counters) == 32, "struct port_counters");
