@@ -27,6 +27,5 @@ enum drop_reason {
 	DROP_EGRESS_PORT_SECURITY_IP6 = 20,   /* IPv6 destination not in the receiving port's port security */
 	DROP_DELIVERY_FAILED = 21,            /* the kernel could not hand the packet to the receiving port's device */
 	DROP_MULTICAST_LIST_CHANGED = 22,     /* a multicast group lost a member while a packet was being copied: the rest of the members did not get it */
-	DROP_PACKET_UNREADABLE = 23,          /* the kernel could not make the headers readable */
 	DROP_REASON_COUNT,
 };

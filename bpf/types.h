@@ -23,6 +23,7 @@ enum port_flags {
 	PORT_ENABLED = 1 << 0,       /* Logical_Switch_Port.enabled */
 	PORT_SECURITY = 1 << 1,      /* has port security: what is not listed in port_security_* is dropped */
 	PORT_REDIRECT_PEER = 1 << 2, /* a veth whose other end is in another network namespace */
+	PORT_ANY_ND_TARGET = 1 << 3, /* an entry of its port security has no IPv6 address: see allowed_mac_flags.ALLOWED_ANY_ND_TARGET */
 };
 
 /* A logical port that is plugged in on this node. Index of map `ports` is its slot. */
@@ -70,6 +71,7 @@ enum allowed_mac_flags {
 	ALLOWED_IP4 = 1 << 1,         /* one of them has IPv4 addresses */
 	ALLOWED_IP6 = 1 << 2,
 	ALLOWED_PREFIXES = 1 << 3,    /* one of them has a prefix that is not a host: see map allowed_prefixes */
+	ALLOWED_ANY_ND_TARGET = 1 << 4, /* one of them has no IPv6 address: OVN lets its MAC be advertised for any target */
 };
 
 /* Key of map `allowed_macs`. */

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#pragma once
+
+#include <linux/pkt_cls.h>
+
+#include "maps.h"
+
+/* A GSO packet stands for the packets that leave a NIC. */
+static __always_inline __u64 packets_in(struct __sk_buff *skb)
+{
+	return skb->gso_segs > 1 ? skb->gso_segs : 1;
+}
+
+static __always_inline void count_received(struct __sk_buff *skb, __u32 slot)
+{
+	struct port_counters *counters = bpf_map_lookup_elem(&port_counters, &slot);
+
+	if (!counters)
+		return;
+	counters->received_packets += packets_in(skb);
+	counters->received_bytes += skb->len;
+}
+
+static __always_inline void count_sent(struct __sk_buff *skb, __u32 slot)
+{
+	struct port_counters *counters = bpf_map_lookup_elem(&port_counters, &slot);
+
+	if (!counters)
+		return;
+	counters->sent_packets += packets_in(skb);
+	counters->sent_bytes += skb->len;
+}
+
+/* Counts the packet as dropped at the port in `slot`: the sender's for what it did, the receiver's for what its own
+ * egress stages refuse. */
+static __always_inline void count_drop(struct __sk_buff *skb, __u32 slot, enum drop_reason reason)
+{
+	__u32 index = slot * DROP_REASON_COUNT + reason;
+	__u64 *packets = bpf_map_lookup_elem(&drops, &index);
+
+	if (packets)
+		__sync_fetch_and_add(packets, packets_in(skb));
+}
+
+/* The only place that discards a packet. */
+static __always_inline int drop(struct __sk_buff *skb, __u32 slot, enum drop_reason reason)
+{
+	count_drop(skb, slot, reason);
+	return TC_ACT_SHOT;
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#pragma once
+
+/* OVN's logical switch: from the destination MAC to a port, or to the members of a multicast group. */
+
+#include "counters.h"
+#include "port_security.h"
+
+enum {
+	/* Members of one group that one packet is copied to: more than a node has slots for, so nobody is left out. */
+	MAX_COPIES = 1 << 20,
+	/* linux/if_packet.h PACKET_HOST */
+	PACKET_TYPE_HOST = 0,
+};
+
+/* Egress stages of the port in `slot`: VERDICT_PASS or the reason to drop. */
+static __always_inline int check_egress(struct __sk_buff *skb, __u32 slot, const struct port *to,
+					const struct ethernet *ethernet)
+{
+	if (!(to->flags & PORT_ENABLED))
+		return DROP_EGRESS_PORT_DISABLED;
+	return to->flags & PORT_SECURITY ? check_destination(skb, slot, ethernet) : VERDICT_PASS;
+}
+
+/* Hands the packet to one local port. */
+static __always_inline int deliver(struct __sk_buff *skb, __u32 slot, const struct ethernet *ethernet)
+{
+	const struct port *to = bpf_map_lookup_elem(&ports, &slot);
+	int verdict;
+
+	if (!to || to->ifindex == 0)
+		return drop(skb, slot, DROP_DELIVERY_FAILED);
+	verdict = check_egress(skb, slot, to, ethernet);
+	if (verdict != VERDICT_PASS)
+		return drop(skb, slot, verdict);
+	count_sent(skb, slot);
+	if (!(to->flags & PORT_REDIRECT_PEER))
+		return bpf_redirect(to->ifindex, 0);
+	/* The guest receives the skb as it is: what the sender's side of the kernel noted on it is not the guest's. */
+	if (skb->mark)
+		skb->mark = 0;
+	bpf_skb_change_type(skb, PACKET_TYPE_HOST);
+	return bpf_redirect_peer(to->ifindex, 0);
+}
+
+struct flood {
+	struct __sk_buff *skb;
+	const struct ethernet *ethernet;
+	__u32 datapath_key;
+	__u32 group_key;
+	__u32 sender;
+	__u32 slot;   /* of the list entry to follow next, 0 at the head */
+	__u32 copies; /* members reached, whether or not their egress stages let the packet through */
+	__u32 broken; /* a list entry was not there */
+};
+
+/* One step along the list: a copy to the next member. 1 ends the walk. */
+static long flood_step(__u32 index, void *context)
+{
+	struct flood *flood = context;
+	struct member_key key = {
+		.datapath_key = flood->datapath_key,
+		.group_key = flood->group_key,
+		.slot = flood->slot,
+	};
+	const struct member *member = bpf_map_lookup_elem(&multicast_members, &key);
+	const struct port *to;
+	__u32 slot;
+	int verdict;
+
+	if (!member) {
+		flood->broken = index > 0;
+		return 1;
+	}
+	slot = member->next_slot;
+	if (slot == 0)
+		return 1;
+	flood->slot = slot;
+	if (slot == flood->sender)
+		return 0;
+	flood->copies++;
+	to = bpf_map_lookup_elem(&ports, &slot);
+	if (!to)
+		return 0;
+	verdict = check_egress(flood->skb, slot, to, flood->ethernet);
+	if (verdict == VERDICT_PASS && bpf_clone_redirect(flood->skb, to->ifindex, 0) != 0)
+		verdict = DROP_DELIVERY_FAILED;
+	if (verdict == VERDICT_PASS)
+		count_sent(flood->skb, slot);
+	else
+		count_drop(flood->skb, slot, verdict);
+	return 0;
+}
+
+/* Copies the packet to every local member of the group but the sender; the original ends here. */
+static __always_inline int flood(struct __sk_buff *skb, const struct port *from, __u32 from_slot, __u32 group_key,
+				 enum drop_reason nobody, const struct ethernet *ethernet)
+{
+	struct flood flood = {
+		.skb = skb,
+		.ethernet = ethernet,
+		.datapath_key = from->datapath_key,
+		.group_key = group_key,
+		.sender = from_slot,
+	};
+
+	bpf_loop(MAX_COPIES, flood_step, &flood, 0);
+	if (flood.broken)
+		return drop(skb, from_slot, DROP_MULTICAST_LIST_CHANGED);
+	if (flood.copies == 0)
+		return drop(skb, from_slot, nobody);
+	return TC_ACT_SHOT;
+}
+
+static __always_inline int switch_frame(struct __sk_buff *skb, const struct port *from, __u32 from_slot,
+					const struct ethernet *ethernet)
+{
+	struct mac_key key = { .datapath_key = from->datapath_key };
+	const struct destination *to;
+
+	if (is_multicast(ethernet->destination))
+		return flood(skb, from, from_slot, MULTICAST_FLOOD, DROP_NO_RECEIVER, ethernet);
+	__builtin_memcpy(key.mac, ethernet->destination, ETH_ADDRESS_LENGTH);
+	to = bpf_map_lookup_elem(&destinations, &key);
+	if (!to)
+		return flood(skb, from, from_slot, MULTICAST_UNKNOWN, DROP_UNKNOWN_DESTINATION, ethernet);
+	if (to->port_key == from->port_key)
+		return drop(skb, from_slot, DROP_HAIRPIN);
+	if (to->slot == 0)
+		return drop(skb, from_slot, DROP_DESTINATION_NOT_PLUGGED);
+	return deliver(skb, to->slot, ethernet);
+}
