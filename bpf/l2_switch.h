@@ -3,45 +3,13 @@
 
 /* OVN's logical switch: from the destination MAC to a port, or to the members of a multicast group. */
 
-#include "counters.h"
-#include "port_security.h"
+#include "arp_nd_responder.h"
+#include "deliver.h"
 
 enum {
 	/* Members of one group that one packet is copied to: more than a node has slots for, so nobody is left out. */
 	MAX_COPIES = 1 << 20,
-	/* linux/if_packet.h PACKET_HOST */
-	PACKET_TYPE_HOST = 0,
 };
-
-/* Egress stages of the port in `slot`: VERDICT_PASS or the reason to drop. */
-static __always_inline int check_egress(struct __sk_buff *skb, __u32 slot, const struct port *to,
-					const struct ethernet *ethernet)
-{
-	if (!(to->flags & PORT_ENABLED))
-		return DROP_EGRESS_PORT_DISABLED;
-	return to->flags & PORT_SECURITY ? check_destination(skb, slot, ethernet) : VERDICT_PASS;
-}
-
-/* Hands the packet to one local port. */
-static __always_inline int deliver(struct __sk_buff *skb, __u32 slot, const struct ethernet *ethernet)
-{
-	const struct port *to = bpf_map_lookup_elem(&ports, &slot);
-	int verdict;
-
-	if (!to || to->ifindex == 0)
-		return drop(skb, slot, DROP_DELIVERY_FAILED);
-	verdict = check_egress(skb, slot, to, ethernet);
-	if (verdict != VERDICT_PASS)
-		return drop(skb, slot, verdict);
-	count_sent(skb, slot);
-	if (!(to->flags & PORT_REDIRECT_PEER))
-		return bpf_redirect(to->ifindex, 0);
-	/* The guest receives the skb as it is: what the sender's side of the kernel noted on it is not the guest's. */
-	if (skb->mark)
-		skb->mark = 0;
-	bpf_skb_change_type(skb, PACKET_TYPE_HOST);
-	return bpf_redirect_peer(to->ifindex, 0);
-}
 
 struct flood {
 	struct __sk_buff *skb;
@@ -112,14 +80,26 @@ static __always_inline int flood(struct __sk_buff *skb, const struct port *from,
 	return TC_ACT_SHOT;
 }
 
+static __always_inline int switch_multicast(struct __sk_buff *skb, const struct port *from, __u32 from_slot,
+					    struct ethernet *ethernet)
+{
+	enum answer answer = answer_neighbour_query(skb, from, ethernet);
+
+	if (answer == NOT_ANSWERED)
+		return flood(skb, from, from_slot, MULTICAST_FLOOD, DROP_NO_RECEIVER, ethernet);
+	if (answer == ANSWER_FAILED || !load_ethernet(skb, ethernet))
+		return drop(skb, from_slot, DROP_DELIVERY_FAILED);
+	return deliver(skb, from_slot, ethernet);
+}
+
 static __always_inline int switch_frame(struct __sk_buff *skb, const struct port *from, __u32 from_slot,
-					const struct ethernet *ethernet)
+					struct ethernet *ethernet)
 {
 	struct mac_key key = { .datapath_key = from->datapath_key };
 	const struct destination *to;
 
 	if (is_multicast(ethernet->destination))
-		return flood(skb, from, from_slot, MULTICAST_FLOOD, DROP_NO_RECEIVER, ethernet);
+		return switch_multicast(skb, from, from_slot, ethernet);
 	__builtin_memcpy(key.mac, ethernet->destination, ETH_ADDRESS_LENGTH);
 	to = bpf_map_lookup_elem(&destinations, &key);
 	if (!to)

@@ -46,6 +46,15 @@ struct {
 	__type(value, struct member);
 } multicast_members SEC(".maps");
 
+/* IP within a switch -> the MAC to answer ARP requests and neighbour solicitations with. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct neighbour_key);
+	__type(value, struct neighbour);
+} neighbours SEC(".maps");
+
 /* Port security: the MACs of a port's entries. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -123,6 +123,23 @@ struct allowed_address {
 };
 _Static_assert(sizeof(struct allowed_address) == 4, "struct allowed_address");
 
+/* Key of map `neighbours`: an address of a switch that is answered for; IPv4 in the first 4 bytes, the rest zero. */
+struct neighbour_key {
+	__u32 datapath_key;
+	__u8 family; /* enum ip_family */
+	__u8 pad[3];
+	__u8 address[16];
+};
+_Static_assert(sizeof(struct neighbour_key) == 24, "struct neighbour_key");
+
+/* Value of map `neighbours`. */
+struct neighbour {
+	__u32 port_key; /* the owner, who is not answered */
+	__u8 mac[ETH_ADDRESS_LENGTH];
+	__u16 pad;
+};
+_Static_assert(sizeof(struct neighbour) == 12, "struct neighbour");
+
 /* Value of map `port_counters`, per CPU, by slot. Received is what came from the VM, dropped or not; sent is
  * what was handed to the VM's device. A GSO packet counts as its segments. */
 struct port_counters {

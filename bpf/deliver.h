@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#pragma once
+
+/* The last step to a local port: its egress stages, then its device. */
+
+#include "counters.h"
+#include "port_security.h"
+
+enum {
+	/* linux/if_packet.h PACKET_HOST */
+	PACKET_TYPE_HOST = 0,
+};
+
+/* Egress stages of the port in `slot`: VERDICT_PASS or the reason to drop. */
+static __always_inline int check_egress(struct __sk_buff *skb, __u32 slot, const struct port *to,
+					const struct ethernet *ethernet)
+{
+	if (!(to->flags & PORT_ENABLED))
+		return DROP_EGRESS_PORT_DISABLED;
+	return to->flags & PORT_SECURITY ? check_destination(skb, slot, ethernet) : VERDICT_PASS;
+}
+
+/* Hands the packet to one local port. */
+static __always_inline int deliver(struct __sk_buff *skb, __u32 slot, const struct ethernet *ethernet)
+{
+	const struct port *to = bpf_map_lookup_elem(&ports, &slot);
+	int verdict;
+
+	if (!to || to->ifindex == 0)
+		return drop(skb, slot, DROP_DELIVERY_FAILED);
+	verdict = check_egress(skb, slot, to, ethernet);
+	if (verdict != VERDICT_PASS)
+		return drop(skb, slot, verdict);
+	count_sent(skb, slot);
+	if (!(to->flags & PORT_REDIRECT_PEER))
+		return bpf_redirect(to->ifindex, 0);
+	/* The guest receives the skb as it is: what the sender's side of the kernel noted on it is not the guest's. */
+	if (skb->mark)
+		skb->mark = 0;
+	bpf_skb_change_type(skb, PACKET_TYPE_HOST);
+	return bpf_redirect_peer(to->ifindex, 0);
+}
