@@ -1,0 +1,149 @@
+import { existsSync, rmSync } from 'node:fs';
+
+import { centralAddress, type OvnCentral, underlayBridge } from './central.js';
+import { controllerAddress, executable } from './controller.js';
+import type { NetworkNamespace } from './namespace.js';
+import { type CommandOptions, type CommandResult, type Daemon, run, runOk } from './process.js';
+import { bpffsRoot, type Testbed } from './testbed.js';
+import { waitFor } from './wait.js';
+
+const metricsUrl = 'http://127.0.0.1:9651';
+
+export interface HypervisorOptions {
+  /** Chassis name and hostname. */
+  readonly name: string;
+  /** 1..200; decides its underlay address. */
+  readonly index?: number;
+  readonly agentArgs?: readonly string[];
+}
+
+/** A hypervisor: a namespace with its own Open_vSwitch database and iovn-agent, and without ovs-vswitchd. */
+export class Hypervisor {
+  readonly name: string;
+  readonly namespace: NetworkNamespace;
+  readonly ovsdb: Daemon;
+  readonly agent: Daemon;
+  /** Command line of the agent, as in `ps`. */
+  readonly agentCommand: readonly string[];
+  readonly #bed: Testbed;
+
+  private constructor(bed: Testbed, namespace: NetworkNamespace, options: HypervisorOptions) {
+    this.#bed = bed;
+    this.name = options.name;
+    this.namespace = namespace;
+    const bpffs = `${bpffsRoot}/${namespace.name}`;
+    bed.scope.defer(`pins of ${options.name}`, () => rmSync(bpffs, { recursive: true, force: true }));
+    this.ovsdb = bed.daemon({
+      name: `${options.name}-ovsdb`,
+      command: namespace.command([
+        'ovsdb-server',
+        this.#file('conf.db'),
+        `--remote=punix:${this.#file('ovs.sock')}`,
+        `--unixctl=${this.#file('ovs.ctl')}`,
+        '-vconsole:warn',
+        '-vsyslog:off',
+        '-vfile:off',
+      ]),
+      env: { OVS_RUNDIR: bed.folder, OVS_DBDIR: bed.folder },
+    });
+    const flags = ['--ovsdb', this.remote, '--controller', controllerAddress, '--insecure'];
+    const places = ['--state-dir', this.#file('state'), '--bpffs', bpffs, '--metrics', '127.0.0.1:9651'];
+    const level = ['--log-level', 'debug'];
+    this.agentCommand = [
+      executable('iovn-agent'),
+      ...flags,
+      ...places,
+      ...level,
+      ...(options.agentArgs ?? []),
+    ];
+    this.agent = bed.daemon({ name: `${options.name}-agent`, command: namespace.command(this.agentCommand) });
+  }
+
+  /** Makes the namespace, connects it with the central one, and starts its database; the agent is not started. */
+  static async create(bed: Testbed, central: OvnCentral, options: HypervisorOptions): Promise<Hypervisor> {
+    const { name, index = 1 } = options;
+    const namespace = await bed.namespace(name);
+    await namespace.ip(
+      ...['link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', `to-${name}`],
+      ...['netns', central.namespace.name],
+    );
+    await central.namespace.ip('link', 'set', `to-${name}`, 'master', underlayBridge, 'up');
+    const address = centralAddress.replace(/\d+$/, String(10 + index));
+    await namespace.ip('addr', 'add', `${address}/24`, 'dev', 'eth0');
+    await namespace.ip('link', 'set', 'eth0', 'up');
+    const hypervisor = new Hypervisor(bed, namespace, options);
+    await runOk([
+      'ovsdb-tool',
+      'create',
+      hypervisor.#file('conf.db'),
+      '/usr/share/openvswitch/vswitch.ovsschema',
+    ]);
+    await hypervisor.startDatabase();
+    const ids = [`system-id=${name}`, `hostname=${name}`, 'ovn-encap-type=geneve', `ovn-encap-ip=${address}`];
+    await hypervisor.vsctl('--no-wait', 'init');
+    await hypervisor.vsctl('--no-wait', 'set', 'Open_vSwitch', '.', ...ids.map((id) => `external_ids:${id}`));
+    await hypervisor.vsctl('--no-wait', 'add-br', 'br-int');
+    return hypervisor;
+  }
+
+  get remote(): string {
+    return `unix:${this.#file('ovs.sock')}`;
+  }
+
+  async startDatabase(): Promise<void> {
+    rmSync(this.#file('ovs.sock'), { force: true });
+    this.ovsdb.start();
+    await waitFor(`the database of ${this.name} listens`, () => existsSync(this.#file('ovs.sock')));
+  }
+
+  /** Starts the agent, and returns when it is healthy: it has its database, its controller and its intent. */
+  async startAgent(): Promise<void> {
+    this.agent.start();
+    await this.agentHealthy();
+  }
+
+  async agentHealthy(): Promise<void> {
+    await waitFor(
+      `the agent of ${this.name} is healthy`,
+      async () => (await this.get('/healthz')).status === 200,
+    );
+  }
+
+  /** ovs-vsctl; returns what it printed, without the white space around it. */
+  async vsctl(...args: string[]): Promise<string> {
+    return (await runOk(['ovs-vsctl', `--db=${this.remote}`, '--timeout=20', ...args])).trim();
+  }
+
+  /** `ovs-vsctl add-port` as os-vif does it, waiting for the agent's answer; returns the time it took. */
+  async plug(netdev: string, ifaceId: string): Promise<number> {
+    const startMs = performance.now();
+    await this.vsctl(
+      ...['add-port', 'br-int', netdev, '--'],
+      ...['set', 'Interface', netdev, `external_ids:iface-id=${ifaceId}`],
+    );
+    return performance.now() - startMs;
+  }
+
+  async unplug(netdev: string): Promise<void> {
+    await this.vsctl('--if-exists', 'del-port', 'br-int', netdev);
+  }
+
+  /** A column of an Interface row, as ovs-vsctl prints it. */
+  interfaceColumn(netdev: string, column: string): Promise<string> {
+    return this.vsctl('get', 'Interface', netdev, column);
+  }
+
+  /** The agent's executable with its flags and some more, beside the running agent or without it. */
+  runAgent(args: readonly string[], options?: CommandOptions): Promise<CommandResult> {
+    return run(this.namespace.command([...this.agentCommand, ...args]), options);
+  }
+
+  /** /metrics or /healthz. */
+  get(route: string): Promise<{ readonly status: number; readonly body: string }> {
+    return this.namespace.get(`${metricsUrl}${route}`);
+  }
+
+  #file(name: string): string {
+    return this.#bed.file(`${this.name}-${name}`);
+  }
+}

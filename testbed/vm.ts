@@ -1,0 +1,117 @@
+import type { Hypervisor } from './hypervisor.js';
+import type { NetworkNamespace } from './namespace.js';
+import type { Daemon } from './process.js';
+import type { Testbed } from './testbed.js';
+import { waitFor } from './wait.js';
+
+export interface VmOptions {
+  readonly name: string;
+  readonly mac: string;
+  /** IPv4 with its prefix length, `10.0.0.1/24`. */
+  readonly ip: string;
+}
+
+export interface PingResult {
+  readonly sent: number;
+  readonly received: number;
+}
+
+/** A virtual machine as the network sees it: a namespace whose eth0 is the inside of a tap on the hypervisor. */
+export class Vm {
+  readonly name: string;
+  readonly mac: string;
+  readonly hypervisor: Hypervisor;
+  readonly namespace: NetworkNamespace;
+  readonly #bed: Testbed;
+  readonly #ip: string;
+  #pings = 0;
+
+  private constructor(bed: Testbed, hypervisor: Hypervisor, namespace: NetworkNamespace, options: VmOptions) {
+    this.#bed = bed;
+    this.name = options.name;
+    this.mac = options.mac;
+    this.#ip = options.ip;
+    this.hypervisor = hypervisor;
+    this.namespace = namespace;
+  }
+
+  /** Makes the machine with its tap; nothing is plugged in yet. */
+  static async create(bed: Testbed, hypervisor: Hypervisor, options: VmOptions): Promise<Vm> {
+    const vm = new Vm(bed, hypervisor, await bed.namespace(options.name), options);
+    await vm.createTap();
+    return vm;
+  }
+
+  /** The device on the hypervisor. */
+  get tap(): string {
+    return `tap-${this.name}`;
+  }
+
+  /** Its address without the prefix length. */
+  get address(): string {
+    return this.#ip.replace(/\/.*/, '');
+  }
+
+  async createTap(): Promise<void> {
+    await this.hypervisor.namespace.ip(
+      ...['link', 'add', this.tap, 'type', 'veth', 'peer', 'name', 'eth0'],
+      ...['address', this.mac, 'netns', this.namespace.name],
+    );
+    await this.namespace.ip('addr', 'add', this.#ip, 'dev', 'eth0');
+    await this.namespace.ip('link', 'set', 'eth0', 'up');
+    await this.hypervisor.namespace.ip('link', 'set', this.tap, 'up');
+  }
+
+  async deleteTap(): Promise<void> {
+    await this.hypervisor.namespace.ip('link', 'delete', this.tap);
+  }
+
+  /** What somebody in the machine does by hand: another address instead of the one that is there. */
+  async changeAddress(ip: string): Promise<void> {
+    await this.namespace.ip('addr', 'flush', 'dev', 'eth0');
+    await this.namespace.ip('addr', 'add', ip, 'dev', 'eth0');
+  }
+
+  /** Pings and returns what came back; `timeoutMs` is per packet. */
+  async ping(target: string, { count = 1, intervalMs = 200, timeoutMs = 1000 } = {}): Promise<PingResult> {
+    const { stdout } = await this.namespace.run([
+      ...['ping', '-n', '-c', String(count), '-i', String(intervalMs / 1000)],
+      ...['-W', String(timeoutMs / 1000), target],
+    ]);
+    return parsePing(stdout);
+  }
+
+  /** Throws unless a ping is answered before the time is over. */
+  async canReach(target: string, timeoutMs = 10_000): Promise<void> {
+    const answered = async () => (await this.ping(target)).received === 1;
+    await waitFor(`${this.name} reaches ${target}`, answered, { timeoutMs });
+  }
+
+  /**
+   * A ping that goes on in the background; the function it returns ends it. A last request that was too young for
+   * an answer is not counted.
+   */
+  startPing(target: string, intervalMs = 50): () => Promise<PingResult> {
+    this.#pings += 1;
+    const daemon: Daemon = this.#bed.daemon({
+      name: `${this.name}-ping-${this.#pings}`,
+      command: this.namespace.command(['ping', '-n', '-i', String(intervalMs / 1000), target]),
+    });
+    daemon.start();
+    return async () => {
+      daemon.signal('SIGINT');
+      await daemon.ended();
+      const { sent, received, last } = parsePing(daemon.log());
+      return { sent: last === sent - 1 ? last : sent, received };
+    };
+  }
+}
+
+/** Reads what iputils' ping printed; `last` is the highest sequence number that was answered. */
+function parsePing(output: string): PingResult & { readonly last: number } {
+  const sent = Number(/(\d+) packets transmitted/.exec(output)?.[1] ?? 0);
+  const answered = new Set(
+    Array.from(output.matchAll(/bytes from .*icmp_seq=(\d+)/g), (match) => Number(match[1])),
+  );
+  return { sent, received: answered.size, last: Math.max(0, ...answered) };
+}
