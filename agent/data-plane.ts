@@ -68,6 +68,11 @@ export interface DataPlane {
   readCounters(slots: readonly number[]): ReadonlyMap<number, PortCounters>;
   resetCounters(slot: number): void;
   usage(): readonly TableUsage[];
+  /**
+   * After an upgrade, once every interface that should be is attached: detaches what an older generation of programs
+   * still has, and removes that generation's programs and maps. Does nothing when there is none.
+   */
+  retireOldGenerations(): void;
   /** Releases file descriptors; what is pinned stays and goes on forwarding. */
   close(): void;
   /** Detaches everywhere and removes every pin. */

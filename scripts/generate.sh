@@ -6,3 +6,16 @@ cd "$(dirname "$0")/.."
 npx --no-install proto-loader-gen-types --longs=String --enums=String --defaults --oneofs --keepCase \
   --grpcLib=@grpc/grpc-js --targetFileExtension=.ts --importFileExtension=.js --includeComments --inputTemplate='%sInput' --outputTemplate='%s' \
   --outDir=generated/proto proto/*.proto >/dev/null
+
+# Debian keeps bpftool in sbin.
+export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+export BPF_CFLAGS="-I/usr/include/$(uname -m)-linux-gnu"
+mkdir -p generated/bpf
+for source in bpf/*.bpf.c; do
+  object=generated/bpf/$(basename "$source" .c).o
+  clang -O2 -g -Wall -Wextra -Werror -target bpf -mcpu=v3 "$BPF_CFLAGS" -Ibpf -c "$source" -o "$object.new"
+  # Without DWARF, which only debuggers read; BTF stays.
+  llvm-strip -g "$object.new"
+  mv "$object.new" "$object"
+done
+node --import=tsx scripts/generate-btf.ts

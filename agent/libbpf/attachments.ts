@@ -1,0 +1,101 @@
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+
+import type { Ifindex } from '../../common/addresses.js';
+import type { Attachment, AttachMode } from '../data-plane.js';
+import { listFolder, makeFolder, removePins } from './bpffs.js';
+import { attachFilter, createQdisc, detachFilter, readFilter, removeQdisc } from './clsact.js';
+import { createTcxLink, readTcxLink, removeTcxLink, updateTcxLink } from './tcx.js';
+
+/**
+ * Where our program is attached, as `bpffsDir` remembers it: `links/<ifindex>` is a pinned tcx link,
+ * `filters/<ifindex>` a folder that says that we have a filter there, with a folder `qdisc` in it when the clsact
+ * qdisc is ours, too. A kernel or an option may have changed the mode since: what the other one left is found and
+ * taken away after the new one is in place, so that no packet goes without a program.
+ */
+export class Attachments {
+  readonly #mode: AttachMode;
+  readonly #linksFolder: string;
+  readonly #filtersFolder: string;
+  readonly #programFd: number;
+  readonly #programId: number;
+
+  constructor(bpffsDir: string, mode: AttachMode, programFd: number, programId: number) {
+    this.#mode = mode;
+    this.#linksFolder = path.join(bpffsDir, 'links');
+    this.#filtersFolder = path.join(bpffsDir, 'filters');
+    this.#programFd = programFd;
+    this.#programId = programId;
+    makeFolder(this.#linksFolder);
+    makeFolder(this.#filtersFolder);
+  }
+
+  read(): Attachment[] {
+    const ifindices = new Set([...listFolder(this.#linksFolder), ...listFolder(this.#filtersFolder)]);
+    return Array.from(ifindices, (name) => Number(name) as Ifindex)
+      .sort((a, b) => a - b)
+      .map((ifindex) => ({ ifindex, intact: this.#isIntact(ifindex) }));
+  }
+
+  attach(ifindex: Ifindex): void {
+    if (this.#mode === 'tcx') {
+      this.#attachTcx(ifindex);
+      this.#detachClsact(ifindex);
+    } else {
+      this.#attachClsact(ifindex);
+      this.#detachTcx(ifindex);
+    }
+  }
+
+  detach(ifindex: Ifindex): void {
+    this.#detachTcx(ifindex);
+    this.#detachClsact(ifindex);
+  }
+
+  /** Only the program of this generation, in this mode and nowhere else. */
+  #isIntact(ifindex: Ifindex): boolean {
+    const link = path.join(this.#linksFolder, String(ifindex));
+    const hasLink = existsSync(link);
+    const hasFilter = existsSync(path.join(this.#filtersFolder, String(ifindex)));
+    if (hasLink && hasFilter) return false;
+    if (this.#mode === 'clsact') return hasFilter && readFilter(ifindex) === this.#programId;
+    if (!hasLink) return false;
+    const { ifindex: attachedTo, programId } = readTcxLink(link);
+    return attachedTo === ifindex && programId === this.#programId;
+  }
+
+  #attachTcx(ifindex: Ifindex): void {
+    const link = path.join(this.#linksFolder, String(ifindex));
+    if (existsSync(link)) {
+      if (readTcxLink(link).ifindex === ifindex) {
+        updateTcxLink(this.#programFd, link);
+        return;
+      }
+      removeTcxLink(link);
+    }
+    createTcxLink(this.#programFd, ifindex, link);
+  }
+
+  #attachClsact(ifindex: Ifindex): void {
+    const marker = path.join(this.#filtersFolder, String(ifindex));
+    const qdiscMarker = path.join(marker, 'qdisc');
+    /* A marker without a filter may be of an earlier interface with this number: its qdisc is not this one's. */
+    if (existsSync(marker) && readFilter(ifindex) === undefined) removePins(marker);
+    const createdQdisc = createQdisc(ifindex);
+    makeFolder(createdQdisc ? qdiscMarker : marker);
+    attachFilter(this.#programFd, ifindex);
+  }
+
+  #detachTcx(ifindex: Ifindex): void {
+    const link = path.join(this.#linksFolder, String(ifindex));
+    if (existsSync(link)) removeTcxLink(link);
+  }
+
+  #detachClsact(ifindex: Ifindex): void {
+    const marker = path.join(this.#filtersFolder, String(ifindex));
+    if (!existsSync(marker)) return;
+    detachFilter(ifindex);
+    if (existsSync(path.join(marker, 'qdisc'))) removeQdisc(ifindex);
+    removePins(marker);
+  }
+}

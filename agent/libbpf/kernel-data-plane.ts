@@ -1,0 +1,173 @@
+import { readFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+
+import type { Ifindex } from '../../common/addresses.js';
+import type { Logger } from '../../common/log.js';
+import { dropReasons } from '../../generated/bpf/layouts.js';
+import type {
+  Attachment,
+  AttachMode,
+  DataPlane,
+  PortCounters,
+  TableEntries,
+  TableName,
+  TableUsage,
+  WriteFailure,
+} from '../data-plane.js';
+import { Attachments } from './attachments.js';
+import { listFolder, prepareBpffs, removePins } from './bpffs.js';
+import { type Generation, openGeneration, otherGenerations } from './generations.js';
+import { KernelError, requireKernel, withKernelError } from './kernel-error.js';
+import { type MapSizes, requireLibbpf } from './kernel-object.js';
+import { readProgramInfo, type TestContext, type TestRun, testRun } from './kernel-program.js';
+import { KernelTables } from './tables.js';
+import { hasTcx } from './tcx.js';
+
+export interface DataPlaneOptions {
+  /** A folder of our own on a bpf file system, which is mounted if need be: `/sys/fs/bpf/iovn`. No dots in its name. */
+  readonly bpffsDir: string;
+  /** The compiled object, `vif.bpf.o`. */
+  readonly objectFile: string;
+  /** 'auto' takes tcx where the kernel has it (Linux 6.6). */
+  readonly attachMode: AttachMode | 'auto';
+  /** Slots for local ports, slot 0 included, which stands for "no port". */
+  readonly maxPorts: number;
+  /** Entries of the other maps, by name, in place of the defaults in bpf/maps.h. */
+  readonly mapSizes?: MapSizes;
+  readonly log: Logger;
+}
+
+const ingressProgram = 'vif_ingress';
+
+/**
+ * Opens this node's data plane: adopts the maps and programs that are pinned when they are of the same object and
+ * sizes, so that nothing stops and counters go on; loads and pins them otherwise, with empty tables. What an older
+ * generation has attached keeps forwarding until `attach()` swaps it; its interfaces are read as not intact until
+ * then. Throws KernelError: no permission, no libbpf, kernel too old, refused by the verifier.
+ */
+export function openDataPlane(options: DataPlaneOptions): KernelDataPlane {
+  requireKernel(os.release());
+  requireLibbpf();
+  const { bpffsDir, objectFile, maxPorts, log } = options;
+  const objectBytes = withKernelError(`read eBPF object ${objectFile}`, () => readFileSync(objectFile));
+  prepareBpffs(bpffsDir, log);
+  const sizes = { ...options.mapSizes, ...slotMapSizes(maxPorts) };
+  const name = path.basename(objectFile).replace(/\..*$/, '');
+  const generation = openGeneration(bpffsDir, { name, objectBytes, sizes }, log);
+  try {
+    return new KernelDataPlane(bpffsDir, generation, options.attachMode, log);
+  } catch (error) {
+    generation.close();
+    throw error;
+  }
+}
+
+/** The maps that have an entry per slot, or one per slot and drop reason. */
+export function slotMapSizes(maxPorts: number): MapSizes {
+  return {
+    ports: maxPorts,
+    ports_by_ifindex: maxPorts,
+    port_counters: maxPorts,
+    drops: maxPorts * dropReasons.length,
+  };
+}
+
+/** The DataPlane that is the kernel's. Made by `openDataPlane`. */
+export class KernelDataPlane implements DataPlane {
+  readonly attachMode: AttachMode;
+  /** True when the tables are those of an earlier process, as it left them. */
+  readonly adopted: boolean;
+  /** 16 hex digits, the folder's name in `bpffsDir`. */
+  readonly generation: string;
+  readonly #bpffsDir: string;
+  readonly #generation: Generation;
+  readonly #programFd: number;
+  readonly #tables: KernelTables;
+  readonly #attachments: Attachments;
+  readonly #log: Logger;
+
+  constructor(bpffsDir: string, generation: Generation, mode: AttachMode | 'auto', log: Logger) {
+    const programFd = generation.programs.get(ingressProgram);
+    if (programFd === undefined) {
+      const message = `the eBPF object has no program ${ingressProgram}`;
+      throw new KernelError('kernel_not_found', 0, message, { program: ingressProgram });
+    }
+    this.#bpffsDir = bpffsDir;
+    this.#generation = generation;
+    this.#programFd = programFd;
+    this.#log = log;
+    this.#tables = new KernelTables(generation.maps);
+    this.attachMode = mode === 'auto' ? (hasTcx(programFd) ? 'tcx' : 'clsact') : mode;
+    this.adopted = generation.adopted;
+    this.generation = generation.id;
+    const programId = readProgramInfo(programFd).id;
+    this.#attachments = new Attachments(bpffsDir, this.attachMode, programFd, programId);
+  }
+
+  get slotCount(): number {
+    return this.#tables.slotCount;
+  }
+
+  readTable(table: TableName): TableEntries {
+    return this.#tables.readTable(table);
+  }
+
+  writeEntries(table: TableName, entries: TableEntries): readonly WriteFailure[] {
+    return this.#tables.writeEntries(table, entries);
+  }
+
+  deleteEntries(table: TableName, keys: readonly string[]): readonly WriteFailure[] {
+    return this.#tables.deleteEntries(table, keys);
+  }
+
+  readAttachments(): readonly Attachment[] {
+    return this.#attachments.read();
+  }
+
+  attach(ifindex: Ifindex): void {
+    this.#attachments.attach(ifindex);
+  }
+
+  detach(ifindex: Ifindex): void {
+    this.#attachments.detach(ifindex);
+  }
+
+  readCounters(slots: readonly number[]): ReadonlyMap<number, PortCounters> {
+    return this.#tables.readCounters(slots);
+  }
+
+  resetCounters(slot: number): void {
+    this.#tables.resetCounters(slot);
+  }
+
+  usage(): readonly TableUsage[] {
+    return this.#tables.usage();
+  }
+
+  retireOldGenerations(): void {
+    const old = otherGenerations(this.#bpffsDir, this.#generation.id);
+    if (old.length === 0) return;
+    for (const { ifindex, intact } of this.readAttachments()) {
+      if (!intact) this.detach(ifindex);
+    }
+    for (const id of old) removePins(path.join(this.#bpffsDir, id));
+    this.#log.info('retired older generations of eBPF programs and maps', { generations: old });
+  }
+
+  /** Runs the ingress program on a packet without sending it; for tests and traces. */
+  testRun(packet: Uint8Array, context?: TestContext): TestRun {
+    return testRun(this.#programFd, packet, context);
+  }
+
+  close(): void {
+    this.#generation.close();
+  }
+
+  destroy(): void {
+    for (const { ifindex } of this.readAttachments()) this.detach(ifindex);
+    this.close();
+    for (const name of listFolder(this.#bpffsDir)) removePins(path.join(this.#bpffsDir, name));
+    removePins(this.#bpffsDir);
+  }
+}

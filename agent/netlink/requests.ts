@@ -1,0 +1,90 @@
+import type { Ifindex } from '../../common/addresses.js';
+import { KernelError, kernelError } from '../libbpf/kernel-error.js';
+import { openNetlinkSocket } from '../libbpf/netlink-socket.js';
+import {
+  decodeError,
+  decodeLink,
+  decodeMessages,
+  encodeCreateVeth,
+  encodeDeleteLink,
+  encodeGetFilters,
+  encodeGetLink,
+  encodeSetUp,
+  type Link,
+  type Message,
+  messageTypes,
+} from './codec.js';
+
+const sequence = 1;
+const bufferBytes = 64 * 1024;
+const maximumDumps = 5;
+const clsactParents = [0xfffffff2, 0xfffffff3];
+
+/** Every interface of this network namespace. Throws KernelError. */
+export function readLinks(): Link[] {
+  const answers = dump('list the interfaces', encodeGetLink(sequence));
+  return answers
+    .filter(({ type }) => type === messageTypes.newLink)
+    .map(({ payload }) => decodeLink(payload))
+    .filter((link) => link !== undefined);
+}
+
+/** Makes a veth pair in this network namespace, both ends down. Throws KernelError 'kernel_exists' when a name is taken. */
+export function createVeth(name: string, peerName: string): void {
+  request(`create interface ${name}`, encodeCreateVeth(sequence, name, peerName));
+}
+
+export function setUp(ifindex: Ifindex): void {
+  request(`set interface ${ifindex} up`, encodeSetUp(sequence, ifindex));
+}
+
+/** Removes an interface, a veth with its other end. */
+export function deleteLink(ifindex: Ifindex): void {
+  request(`delete interface ${ifindex}`, encodeDeleteLink(sequence, ifindex));
+}
+
+/** Whether there is any filter on an interface's clsact qdisc. */
+export function hasTrafficControlFilters(ifindex: Ifindex): boolean {
+  return clsactParents.some((parent) =>
+    dump(`list the tc filters of interface ${ifindex}`, encodeGetFilters(sequence, ifindex, parent)).some(
+      ({ type }) => type === messageTypes.newFilter,
+    ),
+  );
+}
+
+/** Sends a request and waits for its acknowledgement. */
+function request(what: string, message: Buffer): void {
+  exchange(what, message, ({ type }) => type === messageTypes.error);
+}
+
+/** All answers to a dump request; asked again when what was dumped changed meanwhile. */
+function dump(what: string, message: Buffer): Message[] {
+  for (let attempt = 0; attempt < maximumDumps; attempt++) {
+    const answers = exchange(what, message, ({ type }) => type === messageTypes.done);
+    if (!answers.some(({ interrupted }) => interrupted)) return answers;
+  }
+  throw new KernelError('kernel_failure', 0, `cannot ${what}: it changes all the time`);
+}
+
+/** Collects the answers up to the one that `isLast`. Throws the error that the kernel answers with. */
+function exchange(what: string, message: Buffer, isLast: (message: Message) => boolean): Message[] {
+  const socket = openNetlinkSocket({ groups: 0, timeout: true });
+  const answers: Message[] = [];
+  try {
+    socket.send(message);
+    for (;;) {
+      const buffer = Buffer.alloc(bufferBytes);
+      const messages = decodeMessages(buffer.subarray(0, socket.receive(buffer)));
+      if (messages === undefined)
+        throw new KernelError('kernel_failure', 0, `cannot ${what}: malformed answer`);
+      for (const answer of messages) {
+        const errno = answer.type === messageTypes.error ? decodeError(answer.payload) : 0;
+        if (errno !== 0) throw kernelError(what, errno);
+        answers.push(answer);
+        if (isLast(answer)) return answers;
+      }
+    }
+  } finally {
+    socket.close();
+  }
+}
