@@ -1,9 +1,12 @@
 import type { Uuid } from '../common/addresses.js';
 import type { Logger } from '../common/log.js';
 import type { TlsFiles } from '../common/tls.js';
+import { Client } from './client.js';
 import type { Row, TableSpec } from './columns.js';
 import type { Lock } from './lock.js';
+
 import type { Condition, Operation, OperationResult } from './operations.js';
+import type { Timing } from './timing.js';
 
 export interface DatabaseOptions<T extends Record<string, TableSpec>> {
   /** 'OVN_Southbound', 'OVN_Northbound', 'Open_vSwitch' */
@@ -23,17 +26,8 @@ export interface DatabaseOptions<T extends Record<string, TableSpec>> {
   /** Abort closes the database for good. */
   readonly signal: AbortSignal;
   readonly log: Logger;
+  /** Replaces some of `defaultTiming`. */
   readonly timing?: Partial<Timing>;
-}
-
-/** Limits on waiting, in ms. */
-export interface Timing {
-  readonly connectTimeoutMs: number;
-  readonly requestTimeoutMs: number;
-  readonly backoffInitialMs: number;
-  readonly backoffMaximumMs: number;
-  /** A session that lasted this long starts the back-off anew. */
-  readonly stableAfterMs: number;
 }
 
 export interface DatabaseStatus {
@@ -92,6 +86,6 @@ export interface Database<T extends Record<string, TableSpec>> {
 }
 
 /** Starts connecting at once; never throws for network trouble; throws ConfigError for a malformed remote. */
-export declare function openDatabase<T extends Record<string, TableSpec>>(
-  options: DatabaseOptions<T>,
-): Database<T>;
+export function openDatabase<T extends Record<string, TableSpec>>(options: DatabaseOptions<T>): Database<T> {
+  return new Client(options);
+}

@@ -1,4 +1,4 @@
-import { IovnError } from '../common/errors.js';
+import { errorMessage, IovnError } from '../common/errors.js';
 
 /** Thrown when a server speaks something that is not RFC 7047 or not what its schema says. Ends the session. */
 export class ProtocolError extends IovnError {
@@ -37,7 +37,11 @@ export class NotConnectedError extends IovnError {
 /** Thrown when a server did not answer in time. The outcome of a transaction is unknown then. */
 export class RequestTimeoutError extends IovnError {
   constructor(method: string, timeoutMs: number) {
-    super('request_timeout', `${method}: no answer within ${timeoutMs} ms`, { method, timeoutMs, sent: true });
+    super('request_timeout', `${method}: no answer within ${timeoutMs} ms`, {
+      method,
+      timeoutMs,
+      sent: true,
+    });
   }
 }
 
@@ -46,4 +50,9 @@ export class SessionError extends IovnError {
   constructor(code: 'connect_failed' | 'connection_lost' | 'not_usable', message: string, cause?: unknown) {
     super(code, message, {}, cause);
   }
+}
+
+/** What was thrown or given as an abort's reason, as an Error. */
+export function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(errorMessage(thrown), { cause: thrown });
 }

@@ -1,5 +1,5 @@
 import type { Uuid } from '../common/addresses.js';
-import type { Atom, Row, RowValues, TableSpec } from './columns.js';
+import type { Row, RowValues, TableSpec } from './columns.js';
 import type { Json, JsonObject } from './json.js';
 import { columnOf, encodeNamedUuid, encodeValue, type Writable } from './values.js';
 
@@ -27,7 +27,12 @@ export interface Mutation<Name extends string = string> {
 /** One operation as it goes over the wire (RFC 7047 §5.2); made by the functions below. */
 export type Operation =
   | { readonly op: 'insert'; readonly table: string; readonly row: JsonObject; readonly 'uuid-name'?: string }
-  | { readonly op: 'update'; readonly table: string; readonly where: readonly Json[]; readonly row: JsonObject }
+  | {
+      readonly op: 'update';
+      readonly table: string;
+      readonly where: readonly Json[];
+      readonly row: JsonObject;
+    }
   | {
       readonly op: 'mutate';
       readonly table: string;
@@ -189,5 +194,3 @@ function encodeRow(spec: TableSpec, values: Readonly<Record<string, unknown>>): 
   ]);
   return Object.fromEntries(entries) as JsonObject;
 }
-
-export type { Atom };

@@ -1,10 +1,15 @@
 import type { Uuid } from '../common/addresses.js';
 import type { Atom, AtomicType, Column, TableSpec } from './columns.js';
-import type { Json } from './json.js';
-import { isJsonArray } from './json.js';
+import { isJsonArray, type Json } from './json.js';
 
 /** What can be written to a column or compared with it: an atom, a set as an array, a map, or undefined for the empty set. */
 export type Writable = Atom | readonly Atom[] | ReadonlyMap<Atom, Atom> | undefined;
+
+/** A column's value inside a row: as `Writable`, in the shape that the column's kind says. */
+export type ColumnValue = Writable;
+
+/** Gives one and the same string object for equal strings, so that repeated references are held once. */
+export type Intern = (text: string) => string;
 
 const uuidPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const idPattern = /^[A-Za-z_][A-Za-z0-9_]*$/;
@@ -30,13 +35,11 @@ export function columnOf(spec: TableSpec, name: string): Column<unknown> | undef
 export function encodeValue(column: Column<unknown> | undefined, value: Writable): Json {
   const key = column?.key ?? 'string';
   if (value === undefined) return ['set', []];
-  if (value instanceof Map) {
+  if (isMap(value)) {
     const valueType = column?.value ?? 'string';
-    return ['map', [...value].map(([k, v]: [Atom, Atom]) => [encodeAtom(key, k), encodeAtom(valueType, v)])];
+    return ['map', [...value].map(([k, v]) => [encodeAtom(key, k), encodeAtom(valueType, v)])];
   }
-  if (typeof value === 'object') {
-    return ['set', [...(value as readonly Atom[])].map((atom) => encodeAtom(key, atom))];
-  }
+  if (isSet(value)) return ['set', value.map((atom) => encodeAtom(key, atom))];
   return encodeAtom(key, value);
 }
 
@@ -45,7 +48,114 @@ function encodeAtom(type: AtomicType, atom: Atom): Json {
   return atom.startsWith('@') ? ['named-uuid', atom.slice(1)] : ['uuid', atom];
 }
 
+/** Reads a wire value into the shape that the column declares; undefined when it does not fit (a value may itself be undefined, hence the wrapper). */
+export function decodeValue(
+  column: Column<unknown>,
+  wire: Json,
+  intern: Intern,
+): { readonly value: ColumnValue } | undefined {
+  if (column.kind === 'map') return decodeMap(column, wire, intern);
+  const elements = elementsOf(wire);
+  if (column.kind !== 'set' && elements.length > 1) return undefined;
+  if (column.kind === 'scalar' && elements.length !== 1) return undefined;
+  const atoms: Atom[] = [];
+  for (const element of elements) {
+    const atom = decodeAtom(column.key, element, intern);
+    if (atom === undefined) return undefined;
+    atoms.push(atom);
+  }
+  if (column.kind !== 'set') return { value: atoms[0] };
+  return { value: atoms };
+}
+
+function decodeMap(
+  column: Column<unknown>,
+  wire: Json,
+  intern: Intern,
+): { readonly value: ColumnValue } | undefined {
+  if (!isJsonArray(wire) || wire[0] !== 'map' || !isJsonArray(wire[1])) return undefined;
+  const entries = new Map<Atom, Atom>();
+  for (const pair of wire[1]) {
+    if (!isJsonArray(pair) || pair.length !== 2) return undefined;
+    const key = decodeAtom(column.key, pair[0], intern);
+    const value = decodeAtom(column.value ?? 'string', pair[1], intern);
+    if (key === undefined || value === undefined) return undefined;
+    entries.set(key, value);
+  }
+  return { value: entries };
+}
+
+function decodeAtom(type: AtomicType, wire: Json | undefined, intern: Intern): Atom | undefined {
+  switch (type) {
+    case 'string':
+      return typeof wire === 'string' ? intern(wire) : undefined;
+    case 'integer':
+      return Number.isInteger(wire) ? (wire as number) : undefined;
+    case 'real':
+      return typeof wire === 'number' ? wire : undefined;
+    case 'boolean':
+      return typeof wire === 'boolean' ? wire : undefined;
+    case 'uuid':
+      if (!isJsonArray(wire) || wire[0] !== 'uuid' || typeof wire[1] !== 'string') return undefined;
+      return uuidPattern.test(wire[1]) ? intern(wire[1]) : undefined;
+  }
+}
+
 /** The elements of an <atom> or <set>. */
-export function elementsOf(value: Json): readonly Json[] {
+function elementsOf(value: Json): readonly Json[] {
   return isJsonArray(value) && value[0] === 'set' && isJsonArray(value[1]) ? value[1] : [value];
+}
+
+/**
+ * The value after a `modify` of update2 (ovsdb-server(7) §4.1.14) to a column that may hold several elements: elements
+ * or pairs in both are removed, others are added or replace the pair of the same key.
+ */
+export function applyDifference(before: ColumnValue, difference: ColumnValue): ColumnValue {
+  if (isMap(difference)) {
+    const after = new Map(isMap(before) ? before : []);
+    for (const [key, value] of difference) {
+      if (after.get(key) === value) after.delete(key);
+      else after.set(key, value);
+    }
+    return after;
+  }
+  const after = new Set(asSet(before));
+  for (const atom of asSet(difference)) {
+    if (!after.delete(atom)) after.add(atom);
+  }
+  return [...after].sort(compareAtoms);
+}
+
+/** As the server orders a set's elements: numbers by value, strings by their characters, false before true. */
+export function compareAtoms(a: Atom, b: Atom): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}
+
+/** Equal contents; sets and maps in any order. */
+export function valuesEqual(a: ColumnValue, b: ColumnValue): boolean {
+  if (a === b) return true;
+  if (isMap(a)) return isMap(b) && a.size === b.size && everyPair(a, b);
+  if (!isSet(a) || !isSet(b) || a.length !== b.length) return false;
+  if (a.every((atom, index) => atom === b[index])) return true;
+  const elements = new Set(a);
+  return elements.size === new Set(b).size && b.every((atom) => elements.has(atom));
+}
+
+function everyPair(a: ReadonlyMap<Atom, Atom>, b: ReadonlyMap<Atom, Atom>): boolean {
+  for (const [key, value] of a) if (b.get(key) !== value) return false;
+  return true;
+}
+
+function isMap(value: Writable): value is ReadonlyMap<Atom, Atom> {
+  return value instanceof Map;
+}
+
+function isSet(value: Writable): value is readonly Atom[] {
+  return Array.isArray(value);
+}
+
+function asSet(value: ColumnValue): readonly Atom[] {
+  if (value === undefined || isMap(value)) return [];
+  return isSet(value) ? value : [value];
 }

@@ -1,0 +1,97 @@
+import type { Uuid } from '../common/addresses.js';
+import type { RowBatch } from './row-batch.js';
+import type { AnyRow } from './row-reader.js';
+
+/** One row before and after; at least one of both is there. */
+export interface AnyRowChange {
+  readonly uuid: Uuid;
+  readonly before?: AnyRow;
+  readonly after?: AnyRow;
+}
+
+/** What a batch changed, by the server's table names; tables without a change are left out. */
+export type TableChanges = ReadonlyMap<string, readonly AnyRowChange[]>;
+
+/** After so many rows a computation offers to pause. */
+const rowsPerStep = 2000;
+
+/**
+ * The local copy of the monitored tables. Changes are computed in steps (generators that yield between them and touch
+ * nothing held), then applied at once: readers see consistent states only. No batch may be made or applied while
+ * another is being computed.
+ */
+export class Replica {
+  readonly tables: ReadonlyMap<string, Map<Uuid, AnyRow>>;
+
+  constructor(tableNames: readonly string[]) {
+    this.tables = new Map(tableNames.map((name) => [name, new Map<Uuid, AnyRow>()]));
+  }
+
+  /** Makes the contents exactly those of `batch`; returns the difference to what was held. */
+  *load(batch: RowBatch): Generator<undefined, TableChanges> {
+    const changes = new Map<string, readonly AnyRowChange[]>();
+    for (const [name, held] of this.tables) {
+      const loaded = batch.tables.get(name)?.rows ?? new Map<Uuid, AnyRow>();
+      const tableChanges: AnyRowChange[] = [];
+      yield* collectArrivals(held, loaded, tableChanges);
+      yield* collectDepartures(held, loaded, tableChanges);
+      if (tableChanges.length > 0) changes.set(name, tableChanges);
+    }
+    this.#commit(changes);
+    return changes;
+  }
+
+  /** Applies what `batch` says about some rows; returns what really changed. */
+  *apply(batch: RowBatch): Generator<undefined, TableChanges> {
+    const changes = new Map<string, readonly AnyRowChange[]>();
+    for (const [name, { rows, deleted }] of batch.tables) {
+      const held = this.tables.get(name);
+      if (held === undefined) continue;
+      const tableChanges: AnyRowChange[] = [];
+      yield* collectArrivals(held, rows, tableChanges);
+      for (const uuid of deleted) {
+        const before = held.get(uuid);
+        if (before !== undefined) tableChanges.push({ uuid, before });
+      }
+      if (tableChanges.length > 0) changes.set(name, tableChanges);
+    }
+    this.#commit(changes);
+    return changes;
+  }
+
+  #commit(changes: TableChanges): void {
+    for (const [name, tableChanges] of changes) {
+      const held = this.tables.get(name);
+      for (const { uuid, after } of tableChanges) {
+        if (after === undefined) held?.delete(uuid);
+        else held?.set(uuid, after);
+      }
+    }
+  }
+}
+
+function* collectArrivals(
+  held: ReadonlyMap<Uuid, AnyRow>,
+  rows: ReadonlyMap<Uuid, AnyRow>,
+  changes: AnyRowChange[],
+): Generator<undefined, void> {
+  let count = 0;
+  for (const [uuid, after] of rows) {
+    const before = held.get(uuid);
+    if (before === undefined) changes.push({ uuid, after });
+    else if (before !== after) changes.push({ uuid, before, after });
+    if (++count % rowsPerStep === 0) yield;
+  }
+}
+
+function* collectDepartures(
+  held: ReadonlyMap<Uuid, AnyRow>,
+  rows: ReadonlyMap<Uuid, AnyRow>,
+  changes: AnyRowChange[],
+): Generator<undefined, void> {
+  let count = 0;
+  for (const [uuid, before] of held) {
+    if (!rows.has(uuid)) changes.push({ uuid, before });
+    if (++count % rowsPerStep === 0) yield;
+  }
+}
