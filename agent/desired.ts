@@ -1,0 +1,79 @@
+import type { Ifindex } from '../common/addresses.js';
+import type { TableName } from './data-plane.js';
+import type { Intent } from './intent.js';
+import type { LocalPort, SlotKey } from './local-ports.js';
+import type { IoModule, ModuleInput, PluggedPort, SwitchPort } from './modules/io-module.js';
+import { l2Switch } from './modules/l2-switch.js';
+import { portSecurity } from './modules/port-security.js';
+import type { KernelTarget } from './plan.js';
+import type { ResourceProblem, ResourceRef } from './resources.js';
+import type { VifInterface } from './vswitch/interfaces.js';
+
+const modules: readonly IoModule[] = [l2Switch, portSecurity];
+
+/** What the kernel should hold, and whom each entry is for. */
+export interface Desired extends KernelTarget {
+  readonly plugged: readonly PluggedPort[];
+  readonly owner: (table: TableName, key: string) => ResourceRef | undefined;
+  readonly problems: readonly ResourceProblem[];
+}
+
+function switchPorts(intent: Intent): readonly SwitchPort[] {
+  const ports = [...intent.ports.values()].flatMap((port) => {
+    const owner = intent.switches.get(port.switchId);
+    return owner === undefined ? [] : [{ port, datapathKey: owner.datapathKey }];
+  });
+  return ports.sort(
+    (a, b) =>
+      a.datapathKey - b.datapathKey || a.port.portKey - b.port.portKey || (a.port.name < b.port.name ? -1 : 1),
+  );
+}
+
+function missingSwitches(intent: Intent): readonly ResourceProblem[] {
+  return [...intent.ports.values()]
+    .filter(({ switchId }) => !intent.switches.has(switchId))
+    .map(({ name, switchId }) => ({
+      kind: 'Port',
+      name,
+      code: 'invalid',
+      message: `its switch ${switchId} is not known here`,
+    }));
+}
+
+/** Every interface that can carry a port, bound or not: what an unbound one sends must not reach the host's stack. */
+export function attachmentsOf(interfaces: readonly VifInterface[]): ReadonlySet<Ifindex> {
+  return new Set(interfaces.flatMap(({ device }) => (device === undefined ? [] : [device.ifindex])));
+}
+
+/** Depends on its arguments only, and not on their order. */
+export function computeDesired(
+  intent: Intent,
+  interfaces: readonly VifInterface[],
+  localPorts: readonly LocalPort[],
+  slots: ReadonlyMap<SlotKey, number>,
+): Desired {
+  const plugged = localPorts
+    .flatMap((local) => {
+      const slot = slots.get(local.key);
+      return slot === undefined ? [] : [{ ...local, slot }];
+    })
+    .sort((a, b) => a.slot - b.slot);
+  const input: ModuleInput = { ports: switchPorts(intent), plugged };
+  const outputs = modules.map((module) => module.compute(input));
+  const tables = new Map<TableName, Map<string, Uint8Array>>(
+    modules.flatMap(({ tables }) => tables.map((table) => [table, new Map()])),
+  );
+  const owners = new Map<TableName, Map<string, ResourceRef>>();
+  for (const { table, key, value, owner } of outputs.flatMap(({ entries }) => entries)) {
+    tables.get(table)?.set(key, value);
+    const ofTable = owners.get(table) ?? new Map<string, ResourceRef>();
+    owners.set(table, ofTable.set(key, owner));
+  }
+  return {
+    plugged,
+    tables,
+    attachments: attachmentsOf(interfaces),
+    owner: (table, key) => owners.get(table)?.get(key),
+    problems: [...missingSwitches(intent), ...outputs.flatMap(({ problems }) => problems)],
+  };
+}

@@ -1,0 +1,173 @@
+import { type IpPrefix, type Mac, macFromBytes } from '../common/addresses.js';
+import { errorMessage } from '../common/errors.js';
+import { v1 } from '../common/proto.js';
+import type { Port } from '../generated/proto/iovn/v1/Port.js';
+import type { PortSecurity } from '../generated/proto/iovn/v1/PortSecurity.js';
+import type { Switch } from '../generated/proto/iovn/v1/Switch.js';
+import type { Update, UpdateInput } from '../generated/proto/iovn/v1/Update.js';
+import { type ResourceProblem, type ResourceRef, resourceKey } from './resources.js';
+
+export interface SwitchIntent {
+  /** ResourceId.name, to which ports refer. */
+  readonly id: string;
+  /** Logical_Switch.name */
+  readonly name: string;
+  readonly datapathKey: number;
+}
+
+/** One entry of Logical_Switch_Port.port_security. */
+export interface PortSecurityEntry {
+  readonly mac: Mac;
+  readonly addresses: readonly IpPrefix[];
+}
+
+export interface PortIntent {
+  /** Port_Binding.logical_port */
+  readonly name: string;
+  readonly switchId: string;
+  readonly portKey: number;
+  /** Logical_Switch_Port.type; '' is a VIF. */
+  readonly type: string;
+  readonly enabled: boolean;
+  readonly macs: readonly Mac[];
+  readonly portSecurity: readonly PortSecurityEntry[];
+  readonly multicastGroups: readonly number[];
+  /** Chassis.name of where it is bound, '' when it is not. */
+  readonly chassis: string;
+  /** Uuid of the Port_Binding row. */
+  readonly binding: string;
+}
+
+interface RawResource extends ResourceRef {
+  readonly body: Uint8Array;
+}
+
+/** What the controller wants of this node. Immutable: `applyUpdate` makes the next one. */
+export interface Intent {
+  /** Update.generation, decimal. */
+  readonly generation: string;
+  /** NB_Global.nb_cfg, decimal. */
+  readonly nbCfg: string;
+  readonly switches: ReadonlyMap<string, SwitchIntent>;
+  readonly ports: ReadonlyMap<string, PortIntent>;
+  /** Resources that are left out, by `resourceKey`. */
+  readonly problems: ReadonlyMap<string, ResourceProblem>;
+  /** Every resource as it came, by `resourceKey`: for the cache. */
+  readonly raw: ReadonlyMap<string, RawResource>;
+}
+
+const maximumDatapathKey = 2 ** 24 - 1;
+const maximumPortKey = 2 ** 15 - 1;
+const maximumGroupKey = 2 ** 16 - 1;
+
+export const emptyIntent: Intent = {
+  generation: '0',
+  nbCfg: '0',
+  switches: new Map(),
+  ports: new Map(),
+  problems: new Map(),
+  raw: new Map(),
+};
+
+class InvalidResource extends Error {}
+
+function requireKey(what: string, value: number, maximum: number): number {
+  if (value >= 1 && value <= maximum) return value;
+  throw new InvalidResource(`${what} ${value} is not in 1..${maximum}`);
+}
+
+function readMac(bytes: Uint8Array): Mac {
+  if (bytes.length !== 6) throw new InvalidResource(`a MAC address of ${bytes.length} bytes`);
+  return macFromBytes(bytes);
+}
+
+function readPortSecurity({ mac, addresses }: PortSecurity): PortSecurityEntry {
+  const prefixes = addresses.map(({ address, prefix_length: prefixLength }) => {
+    const usable = address.length === 4 || address.length === 16;
+    if (!usable || prefixLength > address.length * 8) {
+      throw new InvalidResource(`an IP prefix of ${address.length} bytes and length ${prefixLength}`);
+    }
+    return { address: Uint8Array.from(address), prefixLength };
+  });
+  return { mac: readMac(mac), addresses: prefixes };
+}
+
+function readSwitch(id: string, body: Switch): SwitchIntent {
+  return { id, name: body.name, datapathKey: requireKey('datapath key', body.datapath_key, maximumDatapathKey) };
+}
+
+function readPort(name: string, body: Port): PortIntent {
+  return {
+    name,
+    switchId: body.switch,
+    portKey: requireKey('port key', body.port_key, maximumPortKey),
+    type: body.type,
+    enabled: body.enabled,
+    macs: [...new Set(body.macs.map(readMac))],
+    portSecurity: body.port_security.map(readPortSecurity),
+    multicastGroups: [...new Set(body.multicast_groups.map((key) => requireKey('group key', key, maximumGroupKey)))],
+    chassis: body.chassis,
+    binding: body.binding,
+  };
+}
+
+class Draft {
+  readonly switches: Map<string, SwitchIntent>;
+  readonly ports: Map<string, PortIntent>;
+  readonly problems: Map<string, ResourceProblem>;
+  readonly raw: Map<string, RawResource>;
+
+  constructor(base: Intent) {
+    this.switches = new Map(base.switches);
+    this.ports = new Map(base.ports);
+    this.problems = new Map(base.problems);
+    this.raw = new Map(base.raw);
+  }
+
+  remove(id: ResourceRef): void {
+    if (id.kind === 'Switch') this.switches.delete(id.name);
+    if (id.kind === 'Port') this.ports.delete(id.name);
+    this.problems.delete(resourceKey(id));
+    this.raw.delete(resourceKey(id));
+  }
+
+  /** A resource that can't be used replaces what was known of it all the same: the old contents are not wanted any more. */
+  set(resource: RawResource): void {
+    const { kind, name, body } = resource;
+    this.remove(resource);
+    this.raw.set(resourceKey(resource), resource);
+    try {
+      if (kind === 'Switch') this.switches.set(name, readSwitch(name, v1.Switch.deserialize(Buffer.from(body))));
+      else if (kind === 'Port') this.ports.set(name, readPort(name, v1.Port.deserialize(Buffer.from(body))));
+      else this.#report(resource, 'unsupported_kind', `this agent does not know resources of kind ${kind}`);
+    } catch (error) {
+      this.#report(resource, 'invalid', errorMessage(error));
+    }
+  }
+
+  #report({ kind, name }: ResourceRef, code: ResourceProblem['code'], message: string): void {
+    this.problems.set(resourceKey({ kind, name }), { kind, name, code, message });
+  }
+}
+
+/** The intent after an Update. A resource that can't be decoded or is of an unknown kind is reported in `problems` and left out. */
+export function applyUpdate(intent: Intent, update: Update): Intent {
+  const draft = new Draft(update.snapshot ? emptyIntent : intent);
+  for (const id of update.removed) draft.remove(id);
+  for (const { id, body } of update.changed) {
+    if (id) draft.set({ kind: id.kind, name: id.name, body: Uint8Array.from(body) });
+  }
+  const { switches, ports, problems, raw } = draft;
+  return { generation: update.generation, nbCfg: update.nb_cfg, switches, ports, problems, raw };
+}
+
+/** The whole intent as one snapshot: applying it to any intent gives this one. */
+export function toSnapshot(intent: Intent): UpdateInput {
+  return {
+    generation: intent.generation,
+    nb_cfg: intent.nbCfg,
+    snapshot: true,
+    changed: [...intent.raw.values()].map(({ kind, name, body }) => ({ id: { kind, name }, body })),
+    removed: [],
+  };
+}

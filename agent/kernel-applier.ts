@@ -1,0 +1,92 @@
+import type { Logger } from '../common/log.js';
+import { decodePort } from '../generated/bpf/layouts.js';
+import type { DataPlane } from './data-plane.js';
+import { attachmentsOf, computeDesired } from './desired.js';
+import type { Intent } from './intent.js';
+import { type InstallState, installState } from './interface-report.js';
+import { type Failure, KernelState } from './kernel-state.js';
+import { findLocalPorts, type SlotKey, slotKey } from './local-ports.js';
+import type { PluggedPort } from './modules/io-module.js';
+import { decodeUint32 } from './modules/uint32.js';
+import { type KernelContents, plan } from './plan.js';
+import { assignSlots } from './slots.js';
+import type { VifInterface } from './vswitch/interfaces.js';
+
+/** A port keeps its slot over a restart: its counters are there, and nothing in the kernel has to change. */
+export function recoverSlots(contents: KernelContents): ReadonlyMap<SlotKey, number> {
+  const slots = new Map<SlotKey, number>();
+  for (const [key, value] of contents.tables.get('ports') ?? []) {
+    const { datapathKey, portKey } = decodePort(value);
+    slots.set(slotKey(datapathKey, portKey), decodeUint32(Buffer.from(key, 'hex')));
+  }
+  return slots;
+}
+
+export interface AppliedRound {
+  readonly state: InstallState;
+  /** A port waits for a slot that this round has made free: another round serves it. */
+  readonly again: boolean;
+}
+
+/** Brings the kernel to what intent and interfaces ask for. */
+export class KernelApplier {
+  readonly #dataPlane: DataPlane;
+  readonly #log: Logger;
+  readonly #kernel: KernelState;
+  #slots: ReadonlyMap<SlotKey, number>;
+  #plugged: readonly PluggedPort[] = [];
+
+  /** Throws KernelError when the kernel can't be read. */
+  constructor(dataPlane: DataPlane, log: Logger) {
+    this.#dataPlane = dataPlane;
+    this.#log = log;
+    this.#kernel = new KernelState(dataPlane);
+    this.#slots = recoverSlots(this.#kernel);
+  }
+
+  /** The ports with a slot after the last round. */
+  get plugged(): readonly PluggedPort[] {
+    return this.#plugged;
+  }
+
+  get attachmentCount(): number {
+    return this.#kernel.attachments.size;
+  }
+
+  /** Everything that is wanted is put in place, everything else is removed. */
+  apply(intent: Intent, interfaces: readonly VifInterface[], chassisName: string): AppliedRound {
+    const localPorts = findLocalPorts(intent, interfaces, chassisName);
+    const wanted = localPorts.map(({ key }) => key);
+    const { slots, unassigned, released } = assignSlots(this.#slots, wanted, this.#dataPlane.slotCount);
+    for (const [key, slot] of slots) if (!this.#slots.has(key)) this.#dataPlane.resetCounters(slot);
+    const desired = computeDesired(intent, interfaces, localPorts, slots);
+    const operations = plan(desired, this.#kernel);
+    const failures = this.#kernel.apply(operations);
+    this.#slots = slots;
+    this.#plugged = desired.plugged;
+    if (operations.length > 0) {
+      this.#log.debug('kernel state changed', { operations: operations.length, failures: failures.length });
+    }
+    const state = installState(desired, localPorts, unassigned, failures);
+    return { state, again: unassigned.length > 0 && released.length > 0 };
+  }
+
+  /**
+   * While it is not known what is wanted: interfaces that have no program get one, so that nothing they send reaches
+   * the host's own stack. Everything else stays as it is.
+   */
+  attachOnly(interfaces: readonly VifInterface[]): readonly Failure[] {
+    const missing = [...attachmentsOf(interfaces)].filter((ifindex) => !this.#kernel.attachments.has(ifindex));
+    return this.#kernel.apply(missing.map((ifindex) => ({ kind: 'attach', ifindex })));
+  }
+
+  /** Reads the kernel again; the next round repairs what somebody else changed. Returns how much that is. */
+  checkDrift(): number {
+    const { entries, ifindexes } = this.#kernel.refresh();
+    const changed = entries.reduce((sum, { keys }) => sum + keys.length, 0) + ifindexes.length;
+    if (changed === 0) return 0;
+    const maps = Object.fromEntries(entries.map(({ table, keys }) => [table, keys.slice(0, 10)]));
+    this.#log.warn('the kernel state was changed by somebody else', { changed, maps, ifindexes });
+    return changed;
+  }
+}

@@ -1,0 +1,133 @@
+import { type Mac, macBytes } from '../../common/addresses.js';
+import {
+  encodeDestination,
+  encodeMacKey,
+  encodeMember,
+  encodeMemberKey,
+  encodePort,
+  portFlags,
+} from '../../generated/bpf/layouts.js';
+import type { ResourceProblem } from '../resources.js';
+import {
+  hexKey,
+  type IoModule,
+  type ModuleInput,
+  type ModuleOutput,
+  type PluggedPort,
+  portRef,
+  type SwitchPort,
+  type TableEntry,
+} from './io-module.js';
+import { encodeUint32 } from './uint32.js';
+
+/** Tunnel keys are below 2^24 and 2^16. */
+function numericKey(datapathKey: number, key: number): number {
+  return datapathKey * 2 ** 16 + key;
+}
+
+function flagsOf({ port, device }: PluggedPort): number {
+  let flags = 0;
+  if (port.enabled) flags |= portFlags.PORT_ENABLED;
+  if (port.portSecurity.length > 0) flags |= portFlags.PORT_SECURITY;
+  if (device.kind === 'veth' && device.peerInOtherNamespace) flags |= portFlags.PORT_REDIRECT_PEER;
+  const allListIp6 = port.portSecurity.every(({ addresses }) => addresses.some(({ address }) => address.length === 16));
+  if (!allListIp6) flags |= portFlags.PORT_ANY_ND_TARGET;
+  return flags;
+}
+
+function portEntries(plugged: PluggedPort): TableEntry[] {
+  const { port, datapathKey, device, slot } = plugged;
+  const owner = portRef(port);
+  const value = encodePort({
+    datapathKey,
+    portKey: port.portKey,
+    ifindex: device.ifindex,
+    flags: flagsOf(plugged),
+  });
+  return [
+    { table: 'ports', key: hexKey(encodeUint32(slot)), value, owner },
+    { table: 'ports_by_ifindex', key: hexKey(encodeUint32(device.ifindex)), value: encodeUint32(slot), owner },
+  ];
+}
+
+interface Destination extends SwitchPort {
+  readonly mac: Mac;
+}
+
+function duplicateMac({ mac, port }: Destination, holder: SwitchPort): ResourceProblem {
+  const message = `${mac} is already an address of ${holder.port.name} of the same switch`;
+  return { ...portRef(port), code: 'duplicate_mac', message };
+}
+
+/** Every MAC of every port; of several ports with one MAC in a switch the first has it. */
+function destinations({ ports, plugged }: ModuleInput): ModuleOutput {
+  const slots = new Map(plugged.map((each) => [numericKey(each.datapathKey, each.port.portKey), each.slot]));
+  const holders = new Map<string, SwitchPort>();
+  const entries: TableEntry[] = [];
+  const problems: ResourceProblem[] = [];
+  for (const { port, datapathKey } of ports) {
+    for (const mac of port.macs) {
+      const key = hexKey(encodeMacKey({ datapathKey, mac: macBytes(mac) }));
+      const holder = holders.get(key);
+      if (holder !== undefined) {
+        problems.push(duplicateMac({ mac, port, datapathKey }, holder));
+        continue;
+      }
+      holders.set(key, { port, datapathKey });
+      const slot = slots.get(numericKey(datapathKey, port.portKey)) ?? 0;
+      const value = encodeDestination({ portKey: port.portKey, slot });
+      entries.push({ table: 'destinations', key, value, owner: portRef(port) });
+    }
+  }
+  return { entries, problems };
+}
+
+interface Group {
+  readonly datapathKey: number;
+  readonly groupKey: number;
+  readonly members: PluggedPort[];
+}
+
+/** The enabled local members of each group, by slot. */
+function groupsOf(plugged: readonly PluggedPort[]): readonly Group[] {
+  const groups = new Map<number, Group>();
+  for (const member of plugged) {
+    if (!member.port.enabled) continue;
+    for (const groupKey of member.port.multicastGroups) {
+      const id = numericKey(member.datapathKey, groupKey);
+      const group = groups.get(id) ?? { datapathKey: member.datapathKey, groupKey, members: [] };
+      group.members.push(member);
+      groups.set(id, group);
+    }
+  }
+  return [...groups.values()];
+}
+
+/** One entry leads to each member, and the last to nobody. Whom an entry leads to owns it. */
+function listEntries({ datapathKey, groupKey, members }: Group): TableEntry[] {
+  const keyFrom = (slot: number): string => hexKey(encodeMemberKey({ datapathKey, groupKey, slot }));
+  return members.flatMap((member, index): TableEntry[] => {
+    const owner = portRef(member.port);
+    const previousSlot = members[index - 1]?.slot ?? 0;
+    const leadingHere: TableEntry = {
+      table: 'multicast_members',
+      key: keyFrom(previousSlot),
+      value: encodeMember({ nextSlot: member.slot }),
+      owner,
+    };
+    if (index < members.length - 1) return [leadingHere];
+    const end = { ...leadingHere, key: keyFrom(member.slot), value: encodeMember({ nextSlot: 0 }) };
+    return [leadingHere, end];
+  });
+}
+
+/** The ports themselves, and OVN's logical switch: unicast by MAC, multicast groups (bpf/l2_switch.h). */
+export const l2Switch: IoModule = {
+  name: 'l2-switch',
+  tables: ['ports', 'ports_by_ifindex', 'destinations', 'multicast_members'],
+  compute: (input) => {
+    const { entries, problems } = destinations(input);
+    const lists = groupsOf(input.plugged).flatMap(listEntries);
+    return { entries: [...input.plugged.flatMap(portEntries), ...entries, ...lists], problems };
+  },
+};

@@ -1,0 +1,116 @@
+import type { Ifindex } from '../common/addresses.js';
+import type { TableEntries, TableName } from './data-plane.js';
+import { decodeUint32 } from './modules/uint32.js';
+
+export type Tables = ReadonlyMap<TableName, TableEntries>;
+
+/** What should be in the kernel. */
+export interface KernelTarget {
+  readonly tables: Tables;
+  readonly attachments: ReadonlySet<Ifindex>;
+}
+
+/** What is in the kernel. */
+export interface KernelContents {
+  readonly tables: Tables;
+  /** Value: `Attachment.intact`. */
+  readonly attachments: ReadonlyMap<Ifindex, boolean>;
+}
+
+/** One step; entries and keys of a step are to be handled in their order. */
+export type Operation =
+  | { readonly kind: 'write'; readonly table: TableName; readonly entries: TableEntries }
+  | { readonly kind: 'delete'; readonly table: TableName; readonly keys: readonly string[] }
+  | { readonly kind: 'attach'; readonly ifindex: Ifindex }
+  | { readonly kind: 'detach'; readonly ifindex: Ifindex };
+
+/**
+ * From what is pointed to, to what points to it: port security before the port that asks for it, ports before
+ * whatever leads to their slot. Writing goes this way, removing goes back.
+ */
+const writeOrder: readonly TableName[] = [
+  'allowed_prefixes',
+  'allowed_addresses',
+  'allowed_macs',
+  'ports',
+  'ports_by_ifindex',
+  'destinations',
+  'multicast_members',
+];
+
+const noEntries: TableEntries = new Map();
+
+function compareText(a: string, b: string): number {
+  return a < b ? -1 : Number(a > b);
+}
+
+/** The last field of struct member_key. */
+function memberSlot(key: string): number {
+  return decodeUint32(Buffer.from(key.slice(-8), 'hex'));
+}
+
+/** Multicast lists from their end to their head, at slot 0; other tables in any fixed order. */
+function writeOrderWithin(table: TableName): (a: string, b: string) => number {
+  if (table !== 'multicast_members') return compareText;
+  return (a, b) => memberSlot(b) - memberSlot(a) || compareText(a, b);
+}
+
+function pick(entries: TableEntries, keys: readonly string[]): TableEntries {
+  return new Map(
+    keys.flatMap((key) => {
+      const value = entries.get(key);
+      return value === undefined ? [] : [[key, value] as const];
+    }),
+  );
+}
+
+/** New entries first, so that a changed one never leads to something that is not there yet. */
+function writes(table: TableName, desired: TableEntries, actual: TableEntries): readonly Operation[] {
+  const added: string[] = [];
+  const changed: string[] = [];
+  for (const [key, value] of desired) {
+    const present = actual.get(key);
+    if (present === undefined) added.push(key);
+    else if (Buffer.compare(present, value) !== 0) changed.push(key);
+  }
+  const order = writeOrderWithin(table);
+  return [added, changed]
+    .filter((keys) => keys.length > 0)
+    .map((keys) => ({ kind: 'write', table, entries: pick(desired, keys.sort(order)) }));
+}
+
+function deletions(table: TableName, desired: TableEntries, actual: TableEntries): readonly Operation[] {
+  const order = writeOrderWithin(table);
+  const keys = [...actual.keys()].filter((key) => !desired.has(key)).sort((a, b) => order(b, a));
+  return keys.length === 0 ? [] : [{ kind: 'delete', table, keys }];
+}
+
+/** The interfaces to attach to; attaching puts right what is not intact, or swaps an older program for ours, in one step. */
+export function planAttachments(
+  desired: ReadonlySet<Ifindex>,
+  actual: ReadonlyMap<Ifindex, boolean>,
+): readonly Operation[] {
+  return [...desired]
+    .filter((ifindex) => actual.get(ifindex) !== true)
+    .sort((a, b) => a - b)
+    .map((ifindex) => ({ kind: 'attach', ifindex }));
+}
+
+/**
+ * The steps from `actual` to `desired`. Between any two of them packets of ports that are in both find their way:
+ * nothing leads to an entry that is not there, and a member of a multicast list in both is reached throughout. A tap
+ * is attached after its port's entries are in place (its first packet is not lost) and detached after they are gone (the VM
+ * never talks to the host's own stack as long as the tap is on the bridge).
+ */
+export function plan(desired: KernelTarget, actual: KernelContents): readonly Operation[] {
+  const of = (tables: Tables, table: TableName): TableEntries => tables.get(table) ?? noEntries;
+  const written = writeOrder.flatMap((table) => writes(table, of(desired.tables, table), of(actual.tables, table)));
+  const deleted = writeOrder
+    .toReversed()
+    .flatMap((table) => deletions(table, of(desired.tables, table), of(actual.tables, table)));
+  const detached = [...actual.attachments.keys()]
+    .filter((ifindex) => !desired.attachments.has(ifindex))
+    .sort((a, b) => a - b)
+    .map((ifindex): Operation => ({ kind: 'detach', ifindex }));
+  return [...written, ...planAttachments(desired.attachments, actual.attachments), ...deleted, ...detached];
+}

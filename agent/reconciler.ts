@@ -1,0 +1,280 @@
+import { errorMessage } from '../common/errors.js';
+import type { Logger } from '../common/log.js';
+import type { AgentStatusInput } from '../generated/proto/iovn/v1/AgentStatus.js';
+import type { AppliedInput } from '../generated/proto/iovn/v1/Applied.js';
+import type { InterfaceInput } from '../generated/proto/iovn/v1/Interface.js';
+import type { DataPlane } from './data-plane.js';
+import { DatabaseWriter } from './database-writer.js';
+import { DirtyLoop } from './dirty-loop.js';
+import type { Intent } from './intent.js';
+import { attachmentFailures, type InstallState, nothingInstalled, reportInterfaces } from './interface-report.js';
+import { KernelApplier } from './kernel-applier.js';
+import type { Devices } from './links.js';
+import type { PluggedPort } from './modules/io-module.js';
+import { ProblemLog } from './problem-log.js';
+import type { ResourceProblem } from './resources.js';
+import { SeenTimes } from './seen-times.js';
+import { readVifInterfaces, type VifInterface } from './vswitch/interfaces.js';
+import { planInternalDevices } from './vswitch/internal-devices.js';
+import { type ChassisConfig, type NodeConfig, readNodeConfig } from './vswitch/node-config.js';
+import type { VswitchDatabase } from './vswitch/tables.js';
+import { readTopology, type Topology } from './vswitch/topology.js';
+
+/** Where the intent came from: a stream's number, or undefined for the cache. */
+export interface KnownIntent {
+  readonly intent: Intent;
+  readonly stream: number | undefined;
+  readonly receivedMs: number;
+}
+
+/** The way to the controller, as the reconciler sees it: it sends what it is given when it can. */
+export interface ControllerOutlet {
+  setChassis(chassis: ChassisConfig | undefined, controller: string | undefined): void;
+  setInterfaces(interfaces: readonly InterfaceInput[]): void;
+  setStatus(status: AgentStatusInput): void;
+  /** Ignored when `stream` is not the present one. */
+  applied(stream: number, answer: AppliedInput): void;
+}
+
+export interface Observer {
+  applied(seconds: number): void;
+  portInstalled(secondsSinceSeen: number): void;
+}
+
+export interface ReconcilerOptions {
+  readonly database: VswitchDatabase;
+  readonly devices: Devices;
+  readonly dataPlane: DataPlane;
+  readonly controller: ControllerOutlet;
+  readonly observer: Observer;
+  readonly osHostname: string;
+  /** Epoch ms. */
+  readonly now: () => number;
+  readonly driftIntervalMs: number;
+  readonly retryMs: number;
+  /** Called once, when everything that is wanted is in the kernel for the first time. */
+  readonly onSettled: () => void;
+  readonly log: Logger;
+}
+
+/** What the reconciler last saw and did, for metrics and health. */
+export interface ReconcilerView {
+  readonly config: NodeConfig | undefined;
+  readonly intent: Intent | undefined;
+  readonly interfaces: readonly VifInterface[];
+  readonly plugged: readonly PluggedPort[];
+  readonly state: InstallState;
+  readonly attachments: number;
+  readonly driftRepaired: number;
+  readonly generationApplied: string;
+  readonly actsForVswitchd: boolean;
+}
+
+/**
+ * Keeps the kernel and the local database in line with the intent. Events only mark dirty; one loop does rounds, and a
+ * round takes everything as it is at its start: rows and links → report to the controller → kernel → database → answer to
+ * the controller.
+ */
+export class Reconciler {
+  readonly #options: ReconcilerOptions;
+  readonly #kernel: KernelApplier;
+  readonly #writer: DatabaseWriter;
+  readonly #loop = new DirtyLoop();
+  readonly #seen: SeenTimes;
+  readonly #logs: Readonly<Record<'node' | 'interface' | 'resource', ProblemLog>>;
+  #known: KnownIntent | undefined;
+  #config: NodeConfig | undefined;
+  #interfaces: readonly VifInterface[] = [];
+  #state: InstallState = nothingInstalled;
+  #answered: KnownIntent | undefined;
+  #answeredErrors = '';
+  #driftRepaired = 0;
+  #driftDue = false;
+  #settled = false;
+
+  /** Throws KernelError when the kernel can't be read. */
+  constructor(options: ReconcilerOptions) {
+    const { log, dataPlane, database } = options;
+    this.#options = options;
+    this.#kernel = new KernelApplier(dataPlane, log);
+    this.#writer = new DatabaseWriter(database, log);
+    this.#seen = new SeenTimes(options.now);
+    this.#logs = {
+      node: new ProblemLog(log, 'node'),
+      interface: new ProblemLog(log, 'interface'),
+      resource: new ProblemLog(log, 'resource'),
+    };
+  }
+
+  get view(): ReconcilerView {
+    return {
+      config: this.#config,
+      intent: this.#known?.intent,
+      interfaces: this.#interfaces,
+      plugged: this.#kernel.plugged,
+      state: this.#state,
+      attachments: this.#kernel.attachmentCount,
+      driftRepaired: this.#driftRepaired,
+      generationApplied: this.#answered?.intent.generation ?? '0',
+      actsForVswitchd: this.#writer.actsForVswitchd,
+    };
+  }
+
+  /** Takes in what is wanted from now on. */
+  setIntent(known: KnownIntent): void {
+    this.#known = known;
+    this.#loop.markDirty();
+  }
+
+  /** Does rounds until `signal` aborts; a round under way is finished. The database must have been read before. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { database, devices, driftIntervalMs } = this.#options;
+    const markDirty = (): void => this.#loop.markDirty();
+    const subscriptions = [
+      database.onUpdate(markDirty),
+      database.onStatus(markDirty),
+      devices.onChange(markDirty),
+      this.#writer.onChange(markDirty),
+    ];
+    const drift = setInterval(() => {
+      this.#driftDue = true;
+      markDirty();
+    }, driftIntervalMs);
+    try {
+      await this.#loop.run(() => this.#guardedRound(), signal);
+    } finally {
+      clearInterval(drift);
+      for (const unsubscribe of subscriptions) unsubscribe();
+    }
+  }
+
+  async #guardedRound(): Promise<void> {
+    const problems = new Map<string, string>();
+    try {
+      await this.#round(problems);
+    } catch (error) {
+      problems.set('round', errorMessage(error));
+      this.#retryLater();
+    }
+    this.#logs.node.update(problems);
+  }
+
+  #retryLater(): void {
+    setTimeout(() => this.#loop.markDirty(), this.#options.retryMs).unref();
+  }
+
+  async #round(problems: Map<string, string>): Promise<void> {
+    const { controller, database, devices, osHostname, now } = this.#options;
+    const topology = readTopology(database.tables);
+    const config = readNodeConfig(topology, osHostname);
+    this.#config = config;
+    if (config.problem !== undefined) problems.set('configuration', config.problem);
+    for (const warning of config.warnings) problems.set(warning, warning);
+    this.#makeDevices(topology, problems);
+
+    const { links } = devices;
+    this.#interfaces = readVifInterfaces(topology, config.integrationBridge, links);
+    this.#seen.update(this.#interfaces);
+    controller.setInterfaces(reportInterfaces(this.#interfaces, this.#state));
+    controller.setChassis(config.chassis, config.controller);
+
+    const known = this.#known;
+    const applied = this.#applyKernel(known, config.chassis);
+    controller.setInterfaces(reportInterfaces(this.#interfaces, this.#state));
+    const written = await this.#writer.write({
+      topology,
+      config,
+      links,
+      interfaces: this.#interfaces,
+      installed: applied ? new Set(this.#state.installed.keys()) : undefined,
+      nowMs: now(),
+    });
+    if (!written) this.#retryLater();
+    if (applied && known) this.#answer(known);
+    this.#logProblems();
+  }
+
+  /** An Interface of type internal becomes usable in the round after the one that makes its devices. */
+  #makeDevices(topology: Topology, problems: Map<string, string>): void {
+    const { devices, log } = this.#options;
+    const { create, setUp, remove } = planInternalDevices(topology, devices.links);
+    const attempt = (name: string, action: () => void): void => {
+      try {
+        action();
+      } catch (error) {
+        problems.set(`device ${name}`, errorMessage(error));
+        this.#retryLater();
+      }
+    };
+    for (const { name, attachEnd } of create) {
+      log.info('making the device of an interface of type internal', { interface: name, attachEnd });
+      attempt(name, () => devices.createVeth(name, attachEnd));
+    }
+    for (const { name, ifindex } of setUp) attempt(name, () => devices.setUp(ifindex));
+    for (const { name, ifindex } of remove) attempt(name, () => devices.deleteLink(ifindex));
+  }
+
+  /** True when the kernel is now as the intent wants it; false while that or the chassis is not known, and nothing is removed. */
+  #applyKernel(known: KnownIntent | undefined, chassis: ChassisConfig | undefined): boolean {
+    if (this.#driftDue) this.#checkDrift();
+    if (known === undefined || chassis === undefined) {
+      const unattached = attachmentFailures(this.#kernel.attachOnly(this.#interfaces));
+      this.#state = { ...this.#state, unattached };
+      return false;
+    }
+    const { state, again } = this.#kernel.apply(known.intent, this.#interfaces, chassis.name);
+    this.#state = state;
+    for (const seconds of this.#seen.installed(state.installed.keys())) {
+      this.#options.observer.portInstalled(seconds);
+    }
+    if (again) this.#loop.markDirty();
+    if (!this.#settled && state.failed.size === 0 && state.unattached.size === 0) {
+      this.#settled = true;
+      this.#options.onSettled();
+    }
+    return true;
+  }
+
+  #checkDrift(): void {
+    this.#driftDue = false;
+    this.#driftRepaired += this.#kernel.checkDrift();
+    const { controller, dataPlane } = this.#options;
+    controller.setStatus({
+      drift_repaired: this.#driftRepaired,
+      attach_mode: dataPlane.attachMode,
+      maps: dataPlane.usage().map((usage) => ({ ...usage })),
+    });
+  }
+
+  #problems(known: KnownIntent): readonly ResourceProblem[] {
+    return [...known.intent.problems.values(), ...this.#state.problems];
+  }
+
+  /** The controller gets an answer to each generation, and another one when the errors change. */
+  #answer(known: KnownIntent): void {
+    if (known.stream === undefined) return;
+    const { controller, observer, now } = this.#options;
+    const errors = this.#problems(known).map(({ kind, name, code, message }) => ({ id: { kind, name }, code, message }));
+    const text = JSON.stringify(errors);
+    if (this.#answered === known && this.#answeredErrors === text) return;
+    const applySeconds = Math.max(0, now() - known.receivedMs) / 1000;
+    if (this.#answered !== known) observer.applied(applySeconds);
+    controller.applied(known.stream, { generation: known.intent.generation, errors, apply_seconds: applySeconds });
+    this.#answered = known;
+    this.#answeredErrors = text;
+  }
+
+  #logProblems(): void {
+    const errors = this.#interfaces.flatMap(({ name, error }) => (error === undefined ? [] : [[name, error] as const]));
+    const failed = [...this.#state.failed].map(([name, { message }]) => [name, message] as const);
+    const unattached = this.#interfaces.flatMap(({ name, device }) => {
+      const message = device && this.#state.unattached.get(device.ifindex);
+      return message === undefined ? [] : [[name, message] as const];
+    });
+    this.#logs.interface.update(new Map([...errors, ...unattached, ...failed]));
+    const resources = this.#known ? this.#problems(this.#known) : [];
+    this.#logs.resource.update(
+      new Map(resources.map(({ kind, name, code, message }) => [`${kind} ${name}`, `${code}: ${message}`])),
+    );
+  }
+}

@@ -1,0 +1,246 @@
+import { isDeepStrictEqual } from 'node:util';
+
+import type { ChannelCredentials } from '@grpc/grpc-js';
+
+import { Backoff, sleep } from '../common/backoff.js';
+import { ConfigError, errorMessage, IovnError } from '../common/errors.js';
+import { formatListenAddress, type ListenAddress, parseListenAddresses } from '../common/listen-address.js';
+import type { Logger } from '../common/log.js';
+import type { AgentStatusInput } from '../generated/proto/iovn/v1/AgentStatus.js';
+import type { AppliedInput } from '../generated/proto/iovn/v1/Applied.js';
+import type { ChassisInput } from '../generated/proto/iovn/v1/Chassis.js';
+import type { HelloInput } from '../generated/proto/iovn/v1/Hello.js';
+import type { InterfaceInput } from '../generated/proto/iovn/v1/Interface.js';
+import type { Update } from '../generated/proto/iovn/v1/Update.js';
+import { ControllerStream, type StreamEnd } from './controller-stream.js';
+import type { ControllerOutlet } from './reconciler.js';
+import type { ChassisConfig } from './vswitch/node-config.js';
+
+export interface SessionStatus {
+  readonly state: 'waiting' | 'connecting' | 'connected' | 'refused' | 'backoff';
+  /** HOST:PORT of the controller it is about, '' while none is known. */
+  readonly controller: string;
+  /** Epoch ms of the last change of `state`. */
+  readonly sinceMs: number;
+  readonly error: string | undefined;
+}
+
+/** Limits on waiting, in ms. */
+export interface SessionTiming {
+  readonly connectTimeoutMs: number;
+  readonly backoffInitialMs: number;
+  readonly backoffMaximumMs: number;
+  readonly refusedInitialMs: number;
+  readonly refusedMaximumMs: number;
+}
+
+export const defaultSessionTiming: SessionTiming = {
+  connectTimeoutMs: 3000,
+  backoffInitialMs: 200,
+  backoffMaximumMs: 5000,
+  refusedInitialMs: 4000,
+  refusedMaximumMs: 30_000,
+};
+
+export interface SessionOptions {
+  /** From --controller; otherwise the local database says where the controllers are. */
+  readonly controllers: readonly ListenAddress[] | undefined;
+  /** Throws ConfigError when the controller may not be called that way. */
+  readonly credentials: (address: ListenAddress) => ChannelCredentials;
+  readonly identity: Omit<HelloInput, 'chassis'>;
+  /** Called for each Update; `stream` is the number of the stream that it came by. */
+  readonly onUpdate: (update: Update, stream: number) => void;
+  readonly now: () => number;
+  readonly timing?: Partial<SessionTiming>;
+  readonly log: Logger;
+}
+
+function toMessage(chassis: ChassisConfig): ChassisInput {
+  return {
+    name: chassis.name,
+    hostname: chassis.hostname,
+    encaps: chassis.encaps.map((encap) => ({ ...encap, options: { ...encap.options } })),
+    other_config: { ...chassis.otherConfig },
+    transport_zones: [...chassis.transportZones],
+  };
+}
+
+/**
+ * The agent's stream to a controller: opened as soon as the node knows who it is, tried again for ever, with the next
+ * controller of the list each time. What the node has to say is kept and said again on each new stream.
+ */
+export class ControllerSession implements ControllerOutlet {
+  readonly #options: SessionOptions;
+  readonly #timing: SessionTiming;
+  #controllersFromDatabase: string | undefined;
+  #chassis: ChassisConfig | undefined;
+  #interfaces: readonly InterfaceInput[] | undefined;
+  #agentStatus: AgentStatusInput | undefined;
+  #stream: ControllerStream | undefined;
+  #streamNumber = 0;
+  #status: SessionStatus;
+  #changed: () => void = () => undefined;
+
+  constructor(options: SessionOptions) {
+    this.#options = options;
+    this.#timing = { ...defaultSessionTiming, ...options.timing };
+    this.#status = { state: 'waiting', controller: '', sinceMs: options.now(), error: undefined };
+  }
+
+  get status(): SessionStatus {
+    return this.#status;
+  }
+
+  setChassis(chassis: ChassisConfig | undefined, controller: string | undefined): void {
+    const same = isDeepStrictEqual(chassis, this.#chassis) && controller === this.#controllersFromDatabase;
+    if (same) return;
+    const isOther = chassis?.name !== this.#chassis?.name || controller !== this.#controllersFromDatabase;
+    this.#chassis = chassis;
+    this.#controllersFromDatabase = controller;
+    if (isOther || chassis === undefined) this.#stream?.close('the node is configured differently now');
+    else this.#stream?.put('chassis', toMessage(chassis));
+    this.#changed();
+  }
+
+  setInterfaces(interfaces: readonly InterfaceInput[]): void {
+    if (isDeepStrictEqual(interfaces, this.#interfaces)) return;
+    this.#interfaces = interfaces;
+    this.#stream?.put('interfaces', { interfaces: [...interfaces] });
+    this.#changed();
+  }
+
+  setStatus(status: AgentStatusInput): void {
+    if (isDeepStrictEqual(status, this.#agentStatus)) return;
+    this.#agentStatus = status;
+    this.#stream?.put('status', status);
+  }
+
+  applied(stream: number, answer: AppliedInput): void {
+    if (stream === this.#streamNumber) this.#stream?.put('applied', answer);
+  }
+
+  /**
+   * Asks the controller to release this node's ports and to remove its rows, and waits for its answer; for a stream
+   * first if there is none. Throws IovnError 'decommission_failed' after `timeoutMs`, or when `signal` aborts.
+   */
+  async decommission(timeoutMs: number, signal: AbortSignal): Promise<void> {
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+    while (!limit.aborted) {
+      if (this.#stream !== undefined && (await this.#stream.decommission(limit))) return;
+      await sleep(50, limit);
+    }
+    const { controller, error } = this.#status;
+    const where = controller === '' ? 'no controller is configured' : `controller ${controller}`;
+    const why = error ?? 'no answer in time';
+    throw new IovnError('decommission_failed', `the controller did not release this node: ${where}: ${why}`);
+  }
+
+  /** Runs until `signal` aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { backoffInitialMs, backoffMaximumMs, refusedInitialMs, refusedMaximumMs } = this.#timing;
+    const backoff = new Backoff({ initialMs: backoffInitialMs, maximumMs: backoffMaximumMs });
+    const refused = new Backoff({ initialMs: refusedInitialMs, maximumMs: refusedMaximumMs });
+    const abort = (): void => {
+      this.#stream?.close('the agent stops');
+      this.#changed();
+    };
+    signal.addEventListener('abort', abort);
+    for (let attempt = 0; !signal.aborted; attempt++) {
+      const addresses = await this.#addresses(signal);
+      const address = addresses[attempt % addresses.length];
+      if (address === undefined || signal.aborted) continue;
+      const end = await this.#connect(address, signal);
+      this.#report(end, address);
+      if (end.kind !== 'refused') refused.reset();
+      if (end.served) backoff.reset();
+      const isLastOfRound = (attempt + 1) % addresses.length === 0;
+      if (end.kind === 'refused') await sleep(refused.nextMs(), signal);
+      else if (isLastOfRound || end.served) await sleep(backoff.nextMs(), signal);
+    }
+    signal.removeEventListener('abort', abort);
+  }
+
+  /** Waits until there is somebody to be and somebody to call. Empty when `signal` aborts. */
+  async #addresses(signal: AbortSignal): Promise<readonly ListenAddress[]> {
+    while (!signal.aborted) {
+      const addresses = this.#options.controllers ?? this.#readControllers();
+      const isReady = this.#chassis !== undefined && this.#interfaces !== undefined && addresses.length > 0;
+      if (isReady) return addresses;
+      this.#setStatus('waiting', '', this.#chassis === undefined ? 'the chassis is not configured' : this.#status.error);
+      await new Promise<void>((resolve) => {
+        this.#changed = resolve;
+      });
+    }
+    return [];
+  }
+
+  #readControllers(): readonly ListenAddress[] {
+    const text = this.#controllersFromDatabase;
+    if (text === undefined) {
+      this.#setStatus('waiting', '', 'neither --controller nor Open_vSwitch.external_ids:iovn-controller names one');
+      return [];
+    }
+    try {
+      return parseListenAddresses(text);
+    } catch (error) {
+      this.#setStatus('waiting', '', `Open_vSwitch.external_ids:iovn-controller '${text}': ${errorMessage(error)}`);
+      return [];
+    }
+  }
+
+  async #connect(address: ListenAddress, signal: AbortSignal): Promise<StreamEnd> {
+    const target = formatListenAddress(address);
+    this.#setStatus('connecting', target, this.#status.error);
+    let credentials: ChannelCredentials;
+    try {
+      credentials = this.#options.credentials(address);
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      return { kind: 'lost', served: false, reason: error.message };
+    }
+    const stream = new ControllerStream({ target, credentials, log: this.#options.log });
+    this.#stream = stream;
+    const number = ++this.#streamNumber;
+    try {
+      return await stream.run({
+        connectTimeoutMs: this.#timing.connectTimeoutMs,
+        signal,
+        onOpen: () => this.#greet(stream),
+        onServed: () => {
+          this.#setStatus('connected', target, undefined);
+          this.#options.log.info('connected to the controller', { controller: target });
+        },
+        onUpdate: (update) => this.#options.onUpdate(update, number),
+      });
+    } finally {
+      this.#stream = undefined;
+    }
+  }
+
+  #greet(stream: ControllerStream): void {
+    if (this.#chassis === undefined) {
+      stream.close('the node is configured differently now');
+      return;
+    }
+    stream.put('hello', { ...this.#options.identity, chassis: toMessage(this.#chassis) });
+    stream.put('interfaces', { interfaces: [...(this.#interfaces ?? [])] });
+    if (this.#agentStatus !== undefined) stream.put('status', this.#agentStatus);
+  }
+
+  #report(end: StreamEnd, address: ListenAddress): void {
+    const controller = formatListenAddress(address);
+    const isNews = this.#status.error !== end.reason;
+    this.#setStatus(end.kind === 'refused' ? 'refused' : 'backoff', controller, end.reason);
+    if (!isNews) return;
+    const message = end.kind === 'refused' ? 'the controller refuses this node' : 'no connection to the controller';
+    this.#options.log.warn(message, { controller, reason: end.reason });
+  }
+
+  #setStatus(state: SessionStatus['state'], controller: string, error: string | undefined): void {
+    const { now, log } = this.#options;
+    const isNewWait = state === 'waiting' && error !== undefined && error !== this.#status.error;
+    if (isNewWait) log.warn('waiting before connecting to a controller', { reason: error });
+    const sinceMs = state === this.#status.state ? this.#status.sinceMs : now();
+    this.#status = { state, controller, sinceMs, error };
+  }
+}

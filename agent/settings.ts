@@ -1,0 +1,88 @@
+import os from 'node:os';
+
+import { logLevelOption, option, type Settings } from '../common/config.js';
+import { tlsOptions } from '../common/credentials.js';
+import { ConfigError } from '../common/errors.js';
+import { parseListenAddress, parseListenAddresses } from '../common/listen-address.js';
+
+const attachModes = ['auto', 'tcx', 'clsact'] as const;
+/** Slots are an array in the kernel; a node with more VMs than this does not exist. */
+const maximumPorts = 1_000_000;
+
+function parseAttachMode(text: string): (typeof attachModes)[number] {
+  const mode = attachModes.find((each) => each === text);
+  if (mode === undefined) throw new ConfigError(`expected one of ${attachModes.join(', ')}`);
+  return mode;
+}
+
+function parseMaxPorts(text: string): number {
+  const count = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (count >= 2 && count <= maximumPorts) return count;
+  throw new ConfigError(`expected a number from 2 to ${maximumPorts}`);
+}
+
+function parseFolder(text: string): string {
+  if (text.startsWith('/')) return text;
+  throw new ConfigError('expected an absolute path');
+}
+
+export const agentOptions = {
+  ovsdb: option({
+    flag: '--ovsdb',
+    argument: 'REMOTE',
+    description: 'the local Open_vSwitch database',
+    parse: (text) => text,
+    default: 'unix:/var/run/openvswitch/db.sock',
+  }),
+  controllers: option({
+    flag: '--controller',
+    argument: 'HOST:PORT[,HOST:PORT…]',
+    description: 'the controllers, tried in turn; without it Open_vSwitch.external_ids:iovn-controller',
+    parse: parseListenAddresses,
+  }),
+  metrics: option({
+    flag: '--metrics',
+    argument: 'HOST:PORT',
+    description: 'where to serve /metrics and /healthz',
+    parse: parseListenAddress,
+  }),
+  stateDir: option({
+    flag: '--state-dir',
+    argument: 'DIR',
+    description: 'what is kept over restarts; one agent per folder',
+    parse: parseFolder,
+    default: '/var/lib/iovn',
+  }),
+  bpffs: option({
+    flag: '--bpffs',
+    argument: 'DIR',
+    description: 'folder for pinned maps and links on a BPF file system; one agent per folder',
+    parse: parseFolder,
+    default: '/sys/fs/bpf/iovn',
+  }),
+  attach: option({
+    flag: '--attach',
+    argument: 'MODE',
+    description: `hook of the interfaces: ${attachModes.join(', ')}`,
+    parse: parseAttachMode,
+    default: 'auto',
+  }),
+  maxPorts: option({
+    flag: '--max-ports',
+    argument: 'N',
+    description: 'ports that this node can hold, plus one',
+    parse: parseMaxPorts,
+    default: 4096,
+  }),
+  decommission: option({
+    flag: '--decommission',
+    description: 'detach everything, release the ports, remove the rows of this chassis, and end',
+  }),
+  logLevel: logLevelOption,
+  ...tlsOptions,
+};
+
+export type AgentSettings = Settings<typeof agentOptions>;
+
+/** Passed as the node's hostname where the local database names none. */
+export const osHostname = os.hostname();
