@@ -1,0 +1,127 @@
+import type { Uuid } from '../common/addresses.js';
+import { type Decision, decideClaim, type Holder, type Plug, type Refusal } from './claims.js';
+import type { Model } from './model.js';
+import type { Node } from './node.js';
+import type { PlugState } from './plugs.js';
+import type { PortBinding } from './southbound.js';
+
+/** How long a chassis that is not connected here keeps a port from an undated plug, in ms. */
+export const holderGraceMs = 30_000;
+
+export interface ClaimContext {
+  readonly model: Model;
+  readonly nodes: ReadonlyMap<string, Node>;
+  /** Connected nodes by iface-id of their plugs. */
+  readonly nodesByPlug: ReadonlyMap<string, ReadonlySet<Node>>;
+  readonly nowMs: number;
+  /** Epoch ms since when this controller can have heard from agents. */
+  readonly startedMs: number;
+}
+
+/** Decides one port by what the model and the nodes say now; undefined when no node of ours has to do with it. */
+export function decidePort(context: ClaimContext, logicalPort: string): Decision | undefined {
+  const { model, nodes } = context;
+  const binding = model.binding(logicalPort);
+  if (binding === undefined) return undefined;
+  const plugs: Plug[] = [];
+  for (const node of context.nodesByPlug.get(logicalPort) ?? []) {
+    const state = node.plugs.get(logicalPort);
+    if (state !== undefined && isClaimant(node)) plugs.push(plugOf(model, node, state));
+  }
+  const ours = new Map<Uuid, string>();
+  for (const chassis of [binding.chassis, ...binding.additional_chassis]) {
+    const node = nodes.get(model.chassisName(chassis) ?? '');
+    if (chassis !== undefined && node !== undefined && isClaimant(node)) ours.set(chassis, node.name);
+  }
+  if (plugs.length === 0 && ours.size === 0) return undefined;
+  return decideClaim({ binding, plugs, holder: holderOf(context, binding), ours });
+}
+
+/** Only what a node has said on its present connection counts. */
+function isClaimant(node: Node): boolean {
+  return node.connected && node.reported && !node.decommissioning;
+}
+
+function plugOf(model: Model, node: Node, { interface: device, order, spent }: PlugState): Plug {
+  return {
+    node: node.name,
+    hostname: node.config.hostname,
+    chassis: model.chassis(node.name)?._uuid,
+    interface: device.name,
+    ifaceIdVer: device.iface_id_ver,
+    encap: encapOf(model, node, device.encap_ip),
+    installedBinding: device.installed_binding,
+    order,
+    spent,
+  };
+}
+
+/** The chassis' Encap row with the interface's encap-ip, Geneve before others. */
+function encapOf(model: Model, node: Node, ip: string): Uuid | undefined {
+  if (ip === '') return undefined;
+  for (const type of ['geneve', 'stt', 'vxlan']) {
+    const row = model.encap(type, ip);
+    if (row?.chassis_name === node.name) return row._uuid;
+  }
+  return undefined;
+}
+
+function holderOf({ model, nodes, nowMs, startedMs }: ClaimContext, binding: PortBinding): Holder {
+  const name = model.chassisName(binding.chassis);
+  if (name === undefined) return { kind: 'nobody' };
+  const node = nodes.get(name);
+  if (node?.connected) return { kind: 'node', node: name, reported: node.reported };
+  const lastSeenMs = Math.max(startedMs, node?.sinceMs ?? 0);
+  return { kind: 'elsewhere', name, mayReturn: nowMs - lastSeenMs < holderGraceMs };
+}
+
+/** Why a node can't have a port, by logical port and node, from the latest decisions. */
+export class ClaimBoard {
+  readonly #decisions = new Map<string, Decision>();
+  readonly #waiting = new Set<string>();
+
+  /** Takes in a decision; returns the one before it. */
+  set(logicalPort: string, decision: Decision | undefined): Decision | undefined {
+    const previous = this.#decisions.get(logicalPort);
+    if (decision === undefined) this.#decisions.delete(logicalPort);
+    else this.#decisions.set(logicalPort, decision);
+    if (decision !== undefined && isWaiting(decision)) this.#waiting.add(logicalPort);
+    else this.#waiting.delete(logicalPort);
+    return previous;
+  }
+
+  decision(logicalPort: string): Decision | undefined {
+    return this.#decisions.get(logicalPort);
+  }
+
+  refusal(logicalPort: string, node: string): Refusal | undefined {
+    return this.#decisions.get(logicalPort)?.refusals.get(node);
+  }
+
+  /** Ports whose holder has been given time to return: to be decided again when that is over. */
+  waiting(): ReadonlySet<string> {
+    return this.#waiting;
+  }
+
+  /**
+   * Whether everything that the node has plugged is dealt with: refused, or claimed in the database and answered by
+   * the node, with `up` written. Until then nb_cfg is not acknowledged.
+   */
+  isSettled(model: Model, node: Node): boolean {
+    const chassis = model.chassis(node.name)?._uuid;
+    for (const [name, { interface: device }] of node.plugs) {
+      const binding = model.binding(name);
+      if (binding === undefined || this.refusal(name, node.name) !== undefined) continue;
+      if (chassis === undefined) return false;
+      if (binding.additional_chassis.includes(chassis)) continue;
+      const isInstalled = device.installed_binding === binding._uuid;
+      if (binding.chassis !== chassis || !(isInstalled || device.install_error !== '')) return false;
+      if (isInstalled && binding.up === false) return false;
+    }
+    return true;
+  }
+}
+
+function isWaiting(decision: Decision): boolean {
+  return [...decision.refusals.values()].some(({ code }) => code === 'holder_may_return');
+}

@@ -1,0 +1,207 @@
+import { isVif, type PortBinding } from './southbound.js';
+import type { Uuid } from '../common/addresses.js';
+
+/** An interface without error that carries the port's name as iface-id, on a node that is connected and has reported. */
+export interface Plug {
+  /** Chassis.name */
+  readonly node: string;
+  readonly hostname: string;
+  /** The node's Chassis row; undefined until it is there, and then nothing can be claimed. */
+  readonly chassis: Uuid | undefined;
+  /** The netdev. */
+  readonly interface: string;
+  readonly ifaceIdVer: string;
+  /** The Encap row that the interface asks for by its encap-ip. */
+  readonly encap: Uuid | undefined;
+  readonly installedBinding: string;
+  /** When it was plugged, relative to others; 0 = before its node was heard of, nobody knows when. */
+  readonly order: number;
+  /** It has had its chance: the port has since been bound here or by a later plug. It takes only a free port. */
+  readonly spent: boolean;
+}
+
+/** Whoever has the port now. */
+export type Holder =
+  | { readonly kind: 'nobody' }
+  /** A node connected to this controller; `reported` = it has said which interfaces it has. */
+  | { readonly kind: 'node'; readonly node: string; readonly reported: boolean }
+  /** Somebody not connected here. `mayReturn` = give it time before an undated plug takes the port. */
+  | { readonly kind: 'elsewhere'; readonly name: string; readonly mayReturn: boolean };
+
+export interface Refusal {
+  readonly code: RefusalCode;
+  readonly message: string;
+}
+
+export const refusalCodes = [
+  'requested_elsewhere',
+  'iface_id_ver',
+  'claimed_elsewhere',
+  'holder_may_return',
+  'not_a_vif',
+  'no_chassis',
+] as const;
+export type RefusalCode = (typeof refusalCodes)[number];
+
+export interface Decision {
+  readonly binding: PortBinding;
+  /** Who shall have it; `keep` = leave chassis, encap and up as they are. */
+  readonly main:
+    | { readonly kind: 'plug'; readonly plug: Plug }
+    | { readonly kind: 'release' }
+    | { readonly kind: 'keep' };
+  /** Additional chassis to add, and those of ours to remove. */
+  readonly addAdditional: readonly Plug[];
+  readonly removeAdditional: readonly Uuid[];
+  /** By node. */
+  readonly refusals: ReadonlyMap<string, Refusal>;
+  /** Plugs whose chance is over, by node. */
+  readonly spent: readonly string[];
+}
+
+export interface ClaimInput {
+  readonly binding: PortBinding;
+  readonly plugs: readonly Plug[];
+  readonly holder: Holder;
+  /** Chassis rows of connected nodes that have reported, whose bindings are ours to release. */
+  readonly ours: ReadonlyMap<Uuid, string>;
+}
+
+export type Eligibility = 'main' | 'additional' | 'no';
+
+/** ovn-nb(5) Logical_Switch_Port.options:requested-chassis, as ovn-controller reads it. */
+export function eligibility(
+  binding: PortBinding,
+  plug: Pick<Plug, 'node' | 'hostname' | 'chassis'>,
+): Eligibility {
+  if (plug.chassis !== undefined && binding.requested_chassis === plug.chassis) return 'main';
+  if (plug.chassis !== undefined && binding.requested_additional_chassis.includes(plug.chassis))
+    return 'additional';
+  const requested = (binding.options.get('requested-chassis') ?? '').split(',').filter((name) => name !== '');
+  if (requested.length === 0) return 'main';
+  const position = requested.findIndex((name) => name === plug.node || name === plug.hostname);
+  if (position < 0) return 'no';
+  return position === 0 ? 'main' : 'additional';
+}
+
+/**
+ * Who gets a port. The latest plug wins and an earlier one does not fight back; a port without any plug left is
+ * released. Only what has been reported counts: a disconnected node keeps what it has.
+ */
+export function decideClaim(input: ClaimInput): Decision {
+  const { binding, holder } = input;
+  const refusals = new Map<string, Refusal>();
+  const main: Plug[] = [];
+  const additional: Plug[] = [];
+  for (const plug of input.plugs) {
+    const refusal = refuse(binding, plug);
+    if (refusal !== undefined) refusals.set(plug.node, refusal);
+    else if (eligibility(binding, plug) === 'main') main.push(plug);
+    else additional.push(plug);
+  }
+  const winner = chooseMain(holder, main);
+  for (const plug of main) {
+    if (plug !== winner) refusals.set(plug.node, lost(input, plug, winner));
+  }
+  const settled = winner !== undefined && binding.chassis === winner.chassis;
+  return {
+    binding,
+    main: mainOutcome(input, winner),
+    ...additionalOutcome(input, additional, winner),
+    refusals,
+    spent: settled ? main.map((plug) => plug.node) : [],
+  };
+}
+
+function refuse(binding: PortBinding, plug: Plug): Refusal | undefined {
+  if (!isVif(binding)) {
+    const what =
+      binding.type === '' ? `nested in port ${binding.parent_port ?? ''}` : `of type ${binding.type}`;
+    return { code: 'not_a_vif', message: `the port is ${what}: an interface can't be bound to it` };
+  }
+  if (plug.chassis === undefined) {
+    return {
+      code: 'no_chassis',
+      message: `chassis ${plug.node} is not registered in the southbound database`,
+    };
+  }
+  if (eligibility(binding, plug) === 'no') {
+    const wanted = binding.options.get('requested-chassis') ?? '';
+    return {
+      code: 'requested_elsewhere',
+      message: `options:requested-chassis wants it on ${wanted}, not here`,
+    };
+  }
+  const version = binding.options.get('iface-id-ver');
+  if (version !== undefined && version !== plug.ifaceIdVer) {
+    const has = plug.ifaceIdVer === '' ? 'none' : plug.ifaceIdVer;
+    return {
+      code: 'iface_id_ver',
+      message: `the port wants iface-id-ver ${version}, the interface has ${has}`,
+    };
+  }
+  return undefined;
+}
+
+function chooseMain(holder: Holder, plugs: readonly Plug[]): Plug | undefined {
+  const held = holder.kind === 'node' ? plugs.find((plug) => plug.node === holder.node) : undefined;
+  const challengers = plugs.filter((plug) => plug !== held && mayTake(plug, holder, held));
+  const latest = challengers.reduce<Plug | undefined>(
+    (best, plug) => (later(plug, best) ? plug : best),
+    undefined,
+  );
+  return latest ?? held;
+}
+
+/** Whether the plug may take the port from whoever holds it. */
+function mayTake(plug: Plug, holder: Holder, held: Plug | undefined): boolean {
+  switch (holder.kind) {
+    case 'nobody':
+      return true;
+    case 'node':
+      if (!holder.reported) return plug.order > 0 && !plug.spent;
+      return held === undefined || (!plug.spent && plug.order > held.order);
+    case 'elsewhere':
+      return !plug.spent && (plug.order > 0 || !holder.mayReturn);
+  }
+}
+
+function later(plug: Plug, best: Plug | undefined): boolean {
+  if (best === undefined || plug.order > best.order) return true;
+  return plug.order === best.order && plug.node < best.node;
+}
+
+function lost({ holder }: ClaimInput, plug: Plug, winner: Plug | undefined): Refusal {
+  if (winner !== undefined) {
+    return {
+      code: 'claimed_elsewhere',
+      message: `bound to ${winner.interface} on ${winner.node}, plugged later`,
+    };
+  }
+  if (holder.kind === 'elsewhere' && holder.mayReturn && !plug.spent) {
+    return { code: 'holder_may_return', message: `bound to ${holder.name}, which may still come back` };
+  }
+  const name = holder.kind === 'node' ? holder.node : holder.kind === 'elsewhere' ? holder.name : 'nobody';
+  return { code: 'claimed_elsewhere', message: `bound to chassis ${name}` };
+}
+
+function mainOutcome({ binding, ours }: ClaimInput, winner: Plug | undefined): Decision['main'] {
+  if (winner !== undefined) return { kind: 'plug', plug: winner };
+  const releasable = isVif(binding) && binding.chassis !== undefined && ours.has(binding.chassis);
+  return { kind: releasable ? 'release' : 'keep' };
+}
+
+function additionalOutcome(
+  { binding, ours }: ClaimInput,
+  additional: readonly Plug[],
+  winner: Plug | undefined,
+): Pick<Decision, 'addAdditional' | 'removeAdditional'> {
+  const wanted = additional.filter((plug) => plug.node !== winner?.node);
+  const chassis = new Set(wanted.map((plug) => plug.chassis));
+  return {
+    addAdditional: wanted.filter(
+      (plug) => plug.chassis !== undefined && !binding.additional_chassis.includes(plug.chassis),
+    ),
+    removeAdditional: binding.additional_chassis.filter((uuid) => ours.has(uuid) && !chassis.has(uuid)),
+  };
+}

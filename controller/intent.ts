@@ -1,0 +1,171 @@
+import { type Mac, macBytes } from '../common/addresses.js';
+import { v1 } from '../common/proto.js';
+import type { PortInput } from '../generated/proto/iovn/v1/Port.js';
+import type { PortSecurityInput } from '../generated/proto/iovn/v1/PortSecurity.js';
+import type { InvalidRow } from './invalid-row.js';
+import { isDynamic, leadingMac, parseMacAndAddresses } from './lsp-addresses.js';
+import type { Model } from './model.js';
+import type { LogicalSwitchPort } from './northbound.js';
+import { type IntentResource, type ResourceSet, resourceKey } from './resource.js';
+import { type DatapathBinding, logicalSwitchOf, type PortBinding } from './southbound.js';
+
+export interface DatapathIntent {
+  readonly resources: ResourceSet;
+  readonly invalid: readonly InvalidRow[];
+}
+
+const nothing: DatapathIntent = { resources: new Map(), invalid: [] };
+
+/**
+ * The resources of one datapath, computed from its rows and nothing else: a Switch and its Ports. Empty for a router,
+ * and as long as either database lacks its half of the switch.
+ */
+export function datapathIntent(model: Model, datapath: DatapathBinding | undefined): DatapathIntent {
+  const switchUuid = datapath && logicalSwitchOf(datapath);
+  const logicalSwitch = switchUuid && model.nb.logicalSwitch.get(switchUuid);
+  if (!datapath || !logicalSwitch) return nothing;
+  const invalid: InvalidRow[] = [];
+  const resources = new Map<string, IntentResource>();
+  put(
+    resources,
+    'Switch',
+    datapath._uuid,
+    v1.Switch.serialize({
+      name: logicalSwitch.name,
+      datapath_key: datapath.tunnel_key,
+      nb_uuid: logicalSwitch._uuid,
+    }),
+  );
+  const groups = groupsByPort(model, datapath);
+  const bindings = [...model.bindingsOn(datapath._uuid)].sort((a, b) =>
+    compare(a.logical_port, b.logical_port),
+  );
+  for (const binding of bindings) {
+    const port = model.switchPort(binding.logical_port);
+    if (port === undefined) continue;
+    const message = portMessage(model, binding, port, groups.get(binding._uuid) ?? [], invalid);
+    put(resources, 'Port', binding.logical_port, v1.Port.serialize(message));
+  }
+  return { resources, invalid };
+}
+
+function portMessage(
+  model: Model,
+  binding: PortBinding,
+  port: LogicalSwitchPort,
+  groups: readonly number[],
+  invalid: InvalidRow[],
+): PortInput {
+  const enabled = port.enabled ?? true;
+  const macs = destinationMacs(model, port, invalid);
+  return {
+    switch: binding.datapath,
+    port_key: binding.tunnel_key,
+    type: port.type,
+    enabled,
+    macs: enabled ? macs.map(macBytes) : [],
+    port_security: portSecurity(port, invalid),
+    multicast_groups: [...groups].sort((a, b) => a - b),
+    chassis: model.chassisName(binding.chassis) ?? '',
+    binding: binding._uuid,
+    nb_uuid: port._uuid,
+  };
+}
+
+/** ovn-nb(5) Logical_Switch_Port.addresses; `unknown` is membership in a multicast group, not a MAC. */
+function destinationMacs(model: Model, port: LogicalSwitchPort, invalid: InvalidRow[]): readonly Mac[] {
+  const macs = new Set<Mac>();
+  for (const entry of port.addresses) {
+    const mac = destinationMac(model, port, entry, invalid);
+    if (mac !== undefined) macs.add(mac);
+  }
+  return [...macs].sort(compare);
+}
+
+function destinationMac(
+  model: Model,
+  port: LogicalSwitchPort,
+  entry: string,
+  invalid: InvalidRow[],
+): Mac | undefined {
+  if (entry === 'unknown') return undefined;
+  if (entry === 'router') {
+    const peer = model.routerPort(port.options.get('router-port') ?? '');
+    return peer === undefined ? undefined : leadingMac(peer.mac);
+  }
+  if (isDynamic(entry)) {
+    // Not yet allocated: northd fills it in within the same change, or says why not.
+    return leadingMac(port.dynamic_addresses ?? '') ?? leadingMac(entry);
+  }
+  const parsed = parseMacAndAddresses(entry);
+  if (parsed === undefined) {
+    invalid.push(
+      invalidEntry(port, 'addresses', entry, 'does not start with a MAC address: the entry is ignored'),
+    );
+    return undefined;
+  }
+  if (parsed.rest !== '') invalid.push(invalidEntry(port, 'addresses', entry, notAnAddress(parsed.rest)));
+  return parsed.mac;
+}
+
+function portSecurity(port: LogicalSwitchPort, invalid: InvalidRow[]): PortSecurityInput[] {
+  const entries: PortSecurityInput[] = [];
+  for (const entry of [...port.port_security].sort(compare)) {
+    const parsed = parseMacAndAddresses(entry);
+    if (parsed === undefined) {
+      invalid.push(invalidEntry(port, 'port_security', entry, ignoredSecurity(port)));
+      continue;
+    }
+    if (parsed.rest !== '')
+      invalid.push(invalidEntry(port, 'port_security', entry, notAnAddress(parsed.rest)));
+    entries.push({
+      mac: macBytes(parsed.mac),
+      addresses: parsed.addresses.map(({ address, prefixLength }) => ({
+        address,
+        prefix_length: prefixLength,
+      })),
+    });
+  }
+  return entries;
+}
+
+function ignoredSecurity(port: LogicalSwitchPort): string {
+  const ignored = 'does not start with a MAC address: the entry is ignored, as in OVN';
+  const others = port.port_security.some((entry) => parseMacAndAddresses(entry) !== undefined);
+  return others ? ignored : `${ignored}, and the port has no port security at all`;
+}
+
+function notAnAddress(rest: string): string {
+  return `"${rest}" is not an IP address: it and what follows are ignored, as in OVN`;
+}
+
+function invalidEntry(port: LogicalSwitchPort, column: string, value: string, reason: string): InvalidRow {
+  return { table: 'Logical_Switch_Port', object: port.name, uuid: port._uuid, column, value, reason };
+}
+
+function groupsByPort(model: Model, datapath: DatapathBinding): ReadonlyMap<string, readonly number[]> {
+  const groups = new Map<string, number[]>();
+  for (const group of model.multicastGroups(datapath._uuid)) {
+    for (const port of group.ports) {
+      const keys = groups.get(port);
+      if (keys === undefined) groups.set(port, [group.tunnel_key]);
+      else keys.push(group.tunnel_key);
+    }
+  }
+  return groups;
+}
+
+function put(
+  resources: Map<string, IntentResource>,
+  kind: 'Switch' | 'Port',
+  name: string,
+  body: Uint8Array,
+) {
+  const key = resourceKey(kind, name);
+  resources.set(key, { key, kind, name, body });
+}
+
+/** By code unit, so that the order depends on no locale. */
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

@@ -1,0 +1,73 @@
+import { readSettings } from '../common/config.js';
+import { serverCredentials, tlsFiles } from '../common/credentials.js';
+import { runDaemon } from '../common/daemon.js';
+import { ConfigError } from '../common/errors.js';
+import { createLogger, type Logger } from '../common/log.js';
+import { startMetricsServer } from '../common/metrics-server.js';
+import { packageVersion } from '../common/package-root.js';
+import { type DatabaseStatus, openDatabase } from '../ovsdb/index.js';
+import { Controller } from './controller.js';
+import { Inspector } from './inspect.js';
+import { createMetrics } from './metrics.js';
+import { northboundTables } from './northbound.js';
+import { startServer } from './server.js';
+import { controllerOptions } from './settings.js';
+import { southboundTables } from './southbound.js';
+
+const program = {
+  name: 'iovn-controller',
+  description: 'Turns OVN northbound and southbound content into intent for the agents on the hypervisors.',
+};
+
+async function main(signal: AbortSignal): Promise<void> {
+  const settings = readSettings(program, controllerOptions);
+  const { listen, metrics: metricsListen } = settings;
+  if (listen === undefined) throw new ConfigError('give --listen HOST:PORT (or IOVN_LISTEN)');
+  const log = createLogger(program.name, settings.logLevel);
+  const credentials = serverCredentials(settings, listen);
+  const files = tlsFiles(settings);
+  const common = { signal, log, ...(files === undefined ? {} : { tls: files }) };
+  log.info('starting', { version: packageVersion, nb: settings.nb, sb: settings.sb });
+  const northbound = openDatabase({
+    ...common,
+    name: 'OVN_Northbound',
+    remote: settings.nb,
+    tables: northboundTables,
+  });
+  const southbound = openDatabase({
+    ...common,
+    name: 'OVN_Southbound',
+    remote: settings.sb,
+    tables: southboundTables,
+  });
+  const metrics = createMetrics();
+  const controller = new Controller({ northbound, southbound, metrics, signal, log });
+  const inspector = new Inspector({ controller, northbound, southbound });
+  metrics.observe(() => inspector.snapshot());
+  const server = await startServer({ controller, inspector, listen, credentials, signal, log });
+  for (const database of [northbound, southbound]) {
+    database.onStatus((status) => tellStatus(log, database.name, status));
+    database.onStatus(() => server.setServing(inspector.health().ok));
+    database.onUpdate(() => server.setServing(inspector.health().ok));
+  }
+  server.setServing(inspector.health().ok);
+  if (metricsListen !== undefined) {
+    const { registry } = metrics;
+    await startMetricsServer({
+      listen: metricsListen,
+      registry,
+      health: () => inspector.health(),
+      signal,
+      log,
+    });
+  }
+  await controller.run();
+}
+
+function tellStatus(log: Logger, database: string, status: DatabaseStatus): void {
+  const fields = { database, remote: status.remote, error: status.error };
+  if (status.state === 'backoff') log.warn('database not connected, will be tried again', fields);
+  else if (status.state === 'connected') log.info('database connected', fields);
+}
+
+runDaemon(main, { name: program.name });

@@ -1,0 +1,165 @@
+import type { Interface } from '../generated/proto/iovn/v1/Interface.js';
+import type { PortStatusInput } from '../generated/proto/iovn/v1/PortStatus.js';
+import type { Controller } from './controller.js';
+import type { InvalidRow } from './invalid-row.js';
+import type { Node } from './node.js';
+import type { LogicalSwitch, LogicalSwitchPort } from './northbound.js';
+import { isVif, type PortBinding } from './southbound.js';
+
+export interface PortFilter {
+  /** Name or uuid; empty = all. */
+  readonly logicalSwitch: string;
+  /** Chassis name or hostname; empty = all. */
+  readonly node: string;
+}
+
+interface Plugged {
+  readonly node: Node;
+  readonly device: Interface;
+}
+
+interface Context {
+  readonly controller: Controller;
+  /** By iface-id. */
+  readonly plugged: ReadonlyMap<string, readonly Plugged[]>;
+  /** By uuid of the Logical_Switch_Port. */
+  readonly invalid: ReadonlyMap<string, readonly InvalidRow[]>;
+}
+
+/** The logical switch ports with what is wrong with each, sorted by switch and name. */
+export function listPorts(controller: Controller, filter: PortFilter): PortStatusInput[] {
+  const context = { controller, plugged: pluggedInterfaces(controller), invalid: invalidRows(controller) };
+  const ports: PortStatusInput[] = [];
+  for (const row of controller.model.nb.logicalSwitch) {
+    if (filter.logicalSwitch !== '' && ![row.name, row._uuid].includes(filter.logicalSwitch)) continue;
+    for (const uuid of row.ports) {
+      const port = controller.model.nb.logicalSwitchPort.get(uuid);
+      if (port === undefined) continue;
+      const binding = controller.model.binding(port.name);
+      if (isOn(controller, binding, filter.node)) ports.push(portStatus(context, row, port, binding));
+    }
+  }
+  return ports.sort((a, b) => compare(a.switch ?? '', b.switch ?? '') || compare(a.name ?? '', b.name ?? ''));
+}
+
+function pluggedInterfaces({ nodes }: Controller): ReadonlyMap<string, readonly Plugged[]> {
+  const plugged = new Map<string, Plugged[]>();
+  for (const node of nodes.values()) {
+    for (const device of node.interfaces) {
+      plugged.set(device.iface_id, [...(plugged.get(device.iface_id) ?? []), { node, device }]);
+    }
+  }
+  return plugged;
+}
+
+function invalidRows({ store }: Controller): ReadonlyMap<string, readonly InvalidRow[]> {
+  const rows = new Map<string, InvalidRow[]>();
+  for (const row of store.invalid()) rows.set(row.uuid, [...(rows.get(row.uuid) ?? []), row]);
+  return rows;
+}
+
+function isOn({ model, nodes }: Controller, binding: PortBinding | undefined, node: string): boolean {
+  if (node === '') return true;
+  const name = model.chassisName(binding?.chassis);
+  return (
+    name !== undefined &&
+    (name === node || nodes.get(name)?.config.hostname === node || model.chassis(name)?.hostname === node)
+  );
+}
+
+function portStatus(
+  context: Context,
+  logicalSwitch: LogicalSwitch,
+  port: LogicalSwitchPort,
+  binding: PortBinding | undefined,
+): PortStatusInput {
+  const { model } = context.controller;
+  const chassis = model.chassisName(binding?.chassis) ?? '';
+  const plugged = context.plugged.get(port.name) ?? [];
+  return {
+    name: port.name,
+    switch: logicalSwitch.name,
+    type: port.type,
+    datapath_key:
+      binding === undefined ? 0 : (model.sb.datapathBinding.get(binding.datapath)?.tunnel_key ?? 0),
+    port_key: binding?.tunnel_key ?? 0,
+    enabled: port.enabled ?? true,
+    chassis,
+    interface: plugged.find(({ node }) => node.name === chassis)?.device.name ?? '',
+    up: binding?.up ?? false,
+    problems: problemsOf(context, port, binding, plugged),
+    addresses: [...port.addresses, ...(port.dynamic_addresses === undefined ? [] : [port.dynamic_addresses])],
+    port_security: [...port.port_security],
+  };
+}
+
+function problemsOf(
+  context: Context,
+  port: LogicalSwitchPort,
+  binding: PortBinding | undefined,
+  plugged: readonly Plugged[],
+): string[] {
+  const { controller } = context;
+  const problems = (context.invalid.get(port._uuid) ?? []).map(
+    ({ column, value, reason }) => `${column} ${JSON.stringify(value)}: ${reason}`,
+  );
+  if (port.enabled === false) problems.push('the port is disabled (enabled=false)');
+  if (binding === undefined) return [...problems, 'ovn-northd has not made a Port_Binding for it'];
+  if (!isVif(binding)) {
+    return [
+      ...problems,
+      `ports ${binding.type === '' ? 'nested in others' : `of type ${binding.type}`} are not done yet`,
+    ];
+  }
+  const failure = controller.writeFailure('port', port.name);
+  if (failure !== undefined) problems.push(`the southbound database refuses to change it: ${failure}`);
+  const holder = controller.model.chassisName(binding.chassis);
+  for (const each of plugged) problems.push(...plugProblems(controller, port.name, holder, each));
+  return [...problems, ...holderProblems(controller, binding, holder, plugged)];
+}
+
+/** What is wrong with one interface that has the port's name as iface-id. */
+function plugProblems(
+  { board }: Controller,
+  port: string,
+  holder: string | undefined,
+  { node, device }: Plugged,
+): string[] {
+  const where = `${device.name} on ${node.name}`;
+  if (device.error !== '') return [`${where}: ${device.error}`];
+  const refusal = board.refusal(port, node.name);
+  if (refusal !== undefined) return [`${where}: ${refusal.message}`];
+  if (holder !== node.name) return [];
+  const problems = device.install_error === '' ? [] : [`${where}: ${device.install_error}`];
+  const error = node.errors.get(`Port/${port}`);
+  if (error !== undefined && error.message !== device.install_error)
+    problems.push(`${where}: ${error.message}`);
+  return problems;
+}
+
+function holderProblems(
+  { model, nodes }: Controller,
+  binding: PortBinding,
+  holder: string | undefined,
+  plugged: readonly Plugged[],
+): string[] {
+  if (holder === undefined) {
+    if (plugged.length === 0)
+      return [`no interface on any connected node has iface-id ${binding.logical_port}`];
+    return plugged.flatMap(({ node }) => node.problems.map((problem) => `${node.name}: ${problem}`));
+  }
+  const node = nodes.get(holder);
+  if (node === undefined) {
+    const isOurs = model.chassis(holder)?.external_ids.has('iovn-agent-id') ?? false;
+    if (isOurs) return [`bound to ${holder}, whose agent is not connected to this controller`];
+    return binding.up === false ? [`bound to ${holder}, which has not set it up`] : [];
+  }
+  if (!node.connected) return [`bound to ${holder}, whose agent is not connected`];
+  const device = plugged.find((each) => each.node === node)?.device;
+  const isWaiting = binding.up === false && device?.error === '' && device.install_error === '';
+  return isWaiting ? [`${holder} has not yet reported that it is in place`] : [];
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

@@ -1,0 +1,312 @@
+import { parseIp, type Uuid } from '../common/addresses.js';
+import {
+  byUuid,
+  insert,
+  mutate,
+  namedUuid,
+  type Operation,
+  remove,
+  update,
+  where,
+} from '../ovsdb/operations.js';
+import type { RowValues } from '../ovsdb/columns.js';
+import type { Decision, Plug } from './claims.js';
+import type { Model } from './model.js';
+import { type Chassis, type PortBinding, southboundTables as tables } from './southbound.js';
+
+/** What an agent says of its hypervisor, checked (ovn-sb(5) Chassis). */
+export interface ChassisConfig {
+  readonly name: string;
+  readonly hostname: string;
+  readonly encaps: readonly {
+    readonly type: string;
+    readonly ip: string;
+    readonly options: ReadonlyMap<string, string>;
+  }[];
+  readonly otherConfig: ReadonlyMap<string, string>;
+  readonly transportZones: readonly string[];
+}
+
+/** Chassis.external_ids key that marks a chassis as one of ours and says which agent it is. */
+export const agentIdKey = 'iovn-agent-id';
+
+/** What ovn-controller says of its abilities, and northd looks for before it relies on them. */
+const features: readonly string[] = [
+  'port-up-notif',
+  'ct-no-masked-label',
+  'mac-binding-timestamp',
+  'ovn-ct-lb-related',
+];
+
+/** Keys of Chassis.external_ids that are ours to remove; others there belong to the CMS. */
+const ownExternalIds = new Set([
+  ...features,
+  agentIdKey,
+  'datapath-type',
+  'iface-types',
+  'is-interconn',
+  'ovn-bridge-mappings',
+  'ovn-chassis-mac-mappings',
+  'ovn-cms-options',
+  'ovn-monitor-all',
+]);
+
+const encapTypes = new Set(['geneve', 'stt', 'vxlan']);
+
+export interface ChassisPlan {
+  readonly operations: readonly Operation[];
+  /** Why part of it can't be written, for people. */
+  readonly problems: readonly string[];
+}
+
+export interface ChassisWish {
+  readonly config: ChassisConfig;
+  readonly agentId: string;
+  /** To acknowledge; undefined = leave what is there. */
+  readonly nbCfg: number | undefined;
+  readonly nowMs: number;
+  /** Prefix of the uuid-names, unique within the transaction; an RFC 7047 <id>. */
+  readonly prefix: string;
+}
+
+/** Whatever the rows Chassis, Encap and Chassis_Private of one chassis lack. Empty when they are right. */
+export function chassisOperations(model: Model, wish: ChassisWish): ChassisPlan {
+  const { config } = wish;
+  const operations: Operation[] = renamedOperations(model, wish);
+  const problems: string[] = [];
+  const encaps = encapOperations(model, wish, operations, problems);
+  const existing = model.chassis(config.name);
+  if (encaps.length === 0) {
+    problems.push(`chassis ${config.name} has no usable tunnel endpoint (ovn-encap-type, ovn-encap-ip)`);
+    if (existing === undefined) return { operations: [], problems };
+  }
+  let chassis: Uuid;
+  if (existing === undefined) {
+    chassis = namedUuid(`${wish.prefix}_chassis`);
+    operations.push(insertChassis(wish, encaps));
+  } else {
+    chassis = existing._uuid;
+    operations.push(...updateChassis(existing, wish, encaps.length === 0 ? existing.encaps : encaps));
+  }
+  operations.push(...privateOperations(model, wish, chassis));
+  return { operations, problems };
+}
+
+function encapOperations(
+  model: Model,
+  { config, prefix }: ChassisWish,
+  operations: Operation[],
+  problems: string[],
+): readonly Uuid[] {
+  const uuids = new Map<string, Uuid>();
+  for (const [position, { type, ip, options }] of config.encaps.entries()) {
+    const row = model.encap(type, ip);
+    if (uuids.has(`${type} ${ip}`)) continue;
+    if (!encapTypes.has(type) || parseIp(ip) === undefined) {
+      problems.push(`tunnel endpoint ${type} ${ip} is not valid`);
+    } else if (row === undefined) {
+      const name = `${prefix}_encap_${position}`;
+      operations.push(insert(tables.encap, { type, ip, options, chassis_name: config.name }, name));
+      uuids.set(`${type} ${ip}`, namedUuid(name));
+    } else if (row.chassis_name !== config.name) {
+      problems.push(`tunnel endpoint ${type} ${ip} already belongs to chassis ${row.chassis_name}`);
+    } else {
+      if (!sameMap(row.options, options))
+        operations.push(update(tables.encap, byUuid(row._uuid), { options }));
+      uuids.set(`${type} ${ip}`, row._uuid);
+    }
+  }
+  return [...uuids.values()];
+}
+
+function insertChassis(wish: ChassisWish, encaps: readonly Uuid[]): Operation {
+  const { config, prefix } = wish;
+  const values = {
+    name: config.name,
+    hostname: config.hostname,
+    encaps,
+    transport_zones: config.transportZones,
+    other_config: wantedConfig(config),
+    external_ids: wantedExternalIds(wish),
+  };
+  return insert(tables.chassis, values, `${prefix}_chassis`);
+}
+
+function updateChassis(row: Chassis, wish: ChassisWish, encaps: readonly Uuid[]): readonly Operation[] {
+  const { config } = wish;
+  const operations: Operation[] = [];
+  const values: RowValues<typeof tables.chassis> = {
+    ...(row.hostname === config.hostname ? {} : { hostname: config.hostname }),
+    ...(sameSet(row.encaps, encaps) ? {} : { encaps }),
+    ...(sameSet(row.transport_zones, config.transportZones)
+      ? {}
+      : { transport_zones: config.transportZones }),
+  };
+  if (Object.keys(values).length > 0) operations.push(update(tables.chassis, byUuid(row._uuid), values));
+  const otherConfig = wantedConfig(config);
+  const externalIds = wantedExternalIds(wish);
+  const foreign = (key: string) => !ownExternalIds.has(key);
+  operations.push(
+    ...mapOperations(row, 'other_config', otherConfig, () => false),
+    ...mapOperations(row, 'external_ids', externalIds, foreign),
+  );
+  return operations;
+}
+
+/** Sets the wanted pairs and removes the others, except the keys that are somebody else's. */
+function mapOperations(
+  row: Chassis,
+  column: 'other_config' | 'external_ids',
+  wanted: ReadonlyMap<string, string>,
+  keep: (key: string) => boolean,
+): readonly Operation[] {
+  const present = row[column];
+  const set = new Map([...wanted].filter(([key, value]) => present.get(key) !== value));
+  const gone = [...present.keys()].filter((key) => set.has(key) || (!wanted.has(key) && !keep(key)));
+  if (set.size === 0 && gone.length === 0) return [];
+  return [
+    mutate(tables.chassis, byUuid(row._uuid), [
+      { column, mutator: 'delete', value: gone },
+      { column, mutator: 'insert', value: set },
+    ]),
+  ];
+}
+
+function wantedConfig(config: ChassisConfig): ReadonlyMap<string, string> {
+  const wanted = new Map(config.otherConfig);
+  for (const feature of features) wanted.set(feature, 'true');
+  return wanted;
+}
+
+function wantedExternalIds({ config, agentId }: ChassisWish): ReadonlyMap<string, string> {
+  return new Map([...wantedConfig(config), [agentIdKey, agentId]]);
+}
+
+function privateOperations(model: Model, wish: ChassisWish, chassis: Uuid): readonly Operation[] {
+  const { name } = wish.config;
+  const row = model.chassisPrivate(name);
+  const acknowledge =
+    wish.nbCfg !== undefined && wish.nbCfg !== row?.nb_cfg
+      ? { nb_cfg: wish.nbCfg, nb_cfg_timestamp: wish.nowMs }
+      : {};
+  if (row === undefined) {
+    return [insert(tables.chassisPrivate, { name, chassis, nb_cfg_timestamp: wish.nowMs, ...acknowledge })];
+  }
+  const values = { ...(row.chassis === chassis ? {} : { chassis }), ...acknowledge };
+  if (Object.keys(values).length === 0) return [];
+  return [update(tables.chassisPrivate, byUuid(row._uuid), values)];
+}
+
+/** The rows that the same agent left under a former name: they hold the tunnel endpoints that it needs now. */
+function renamedOperations(model: Model, { config, agentId }: ChassisWish): Operation[] {
+  const operations: Operation[] = [];
+  for (const chassis of model.sb.chassis) {
+    if (chassis.name === config.name || chassis.external_ids.get(agentIdKey) !== agentId) continue;
+    operations.push(...removeChassisOperations(model, chassis.name));
+  }
+  return operations;
+}
+
+/** Removes a chassis and releases its ports. Its Encap rows go with it: nothing else refers to them. */
+export function removeChassisOperations(model: Model, name: string): readonly Operation[] {
+  const operations: Operation[] = [];
+  const chassis = model.chassis(name);
+  if (chassis !== undefined) {
+    for (const binding of model.bindingsAt(chassis._uuid)) operations.push(...leave(model, binding, chassis));
+    operations.push(remove(tables.chassis, byUuid(chassis._uuid)));
+  }
+  const row = model.chassisPrivate(name);
+  if (row !== undefined) operations.push(remove(tables.chassisPrivate, byUuid(row._uuid)));
+  return operations;
+}
+
+function leave(model: Model, binding: PortBinding, chassis: Chassis): readonly Operation[] {
+  if (binding.chassis === chassis._uuid) return releaseOperations(binding);
+  return [
+    removeAdditional(
+      binding,
+      [chassis._uuid],
+      (uuid) => model.sb.encap.get(uuid)?.chassis_name === chassis.name,
+    ),
+  ];
+}
+
+/** Whatever one Port_Binding lacks to be as decided. */
+export function bindingOperations(model: Model, decision: Decision): readonly Operation[] {
+  const { binding, main } = decision;
+  const operations: Operation[] = [];
+  if (decision.removeAdditional.length > 0) {
+    const names = new Set(decision.removeAdditional.map((uuid) => model.chassisName(uuid)));
+    const isTheirs = (uuid: Uuid) => names.has(model.sb.encap.get(uuid)?.chassis_name);
+    operations.push(removeAdditional(binding, decision.removeAdditional, isTheirs));
+  }
+  if (decision.addAdditional.length > 0) operations.push(addAdditional(binding, decision.addAdditional));
+  if (main.kind === 'plug') operations.push(...claimOperations(binding, main.plug));
+  if (main.kind === 'release') operations.push(...releaseOperations(binding));
+  return operations;
+}
+
+/** Claims the port, or brings `up` and `encap` in line where it is claimed already. */
+function claimOperations(binding: PortBinding, plug: Plug): readonly Operation[] {
+  const claimed = binding.chassis === plug.chassis;
+  const up = claimed && plug.installedBinding === binding._uuid;
+  const values: RowValues<typeof tables.portBinding> = {
+    ...(claimed ? {} : { chassis: plug.chassis }),
+    ...(binding.up === undefined || binding.up === up ? {} : { up }),
+    ...(encapManagedByNorthd(binding) || binding.encap === plug.encap ? {} : { encap: plug.encap }),
+  };
+  return Object.keys(values).length === 0 ? [] : [update(tables.portBinding, asSeen(binding), values)];
+}
+
+function releaseOperations(binding: PortBinding): readonly Operation[] {
+  const values: RowValues<typeof tables.portBinding> = {
+    chassis: undefined,
+    ...(binding.up === true ? { up: false } : {}),
+    ...(encapManagedByNorthd(binding) || binding.encap === undefined ? {} : { encap: undefined }),
+  };
+  return [update(tables.portBinding, asSeen(binding), values)];
+}
+
+function addAdditional(binding: PortBinding, plugs: readonly Plug[]): Operation {
+  const chassis = plugs.flatMap((plug) => plug.chassis ?? []);
+  const encaps = plugs.flatMap((plug) => plug.encap ?? []);
+  return mutate(tables.portBinding, byUuid(binding._uuid), [
+    { column: 'additional_chassis', mutator: 'insert', value: chassis },
+    ...(encaps.length === 0
+      ? []
+      : [{ column: 'additional_encap', mutator: 'insert', value: encaps } as const]),
+  ]);
+}
+
+function removeAdditional(
+  binding: PortBinding,
+  chassis: readonly Uuid[],
+  isTheirs: (encap: Uuid) => boolean,
+): Operation {
+  const encaps = binding.additional_encap.filter(isTheirs);
+  return mutate(tables.portBinding, byUuid(binding._uuid), [
+    { column: 'additional_chassis', mutator: 'delete', value: chassis },
+    ...(encaps.length === 0
+      ? []
+      : [{ column: 'additional_encap', mutator: 'delete', value: encaps } as const]),
+  ]);
+}
+
+/** Only while the port is bound as we believe: whoever else wrote in the meantime is not overwritten unseen. */
+function asSeen(binding: PortBinding) {
+  return [...byUuid(binding._uuid), where(tables.portBinding, 'chassis', '==', binding.chassis)];
+}
+
+/** options:requested-encap-ip makes northd write `encap`. */
+function encapManagedByNorthd(binding: PortBinding): boolean {
+  return (binding.options.get('requested-encap-ip') ?? '') !== '';
+}
+
+function sameSet(a: readonly string[], b: readonly string[]): boolean {
+  const wanted = new Set(b);
+  return wanted.size === new Set(a).size && a.every((value) => wanted.has(value));
+}
+
+function sameMap(a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean {
+  return a.size === b.size && [...a].every(([key, value]) => b.get(key) === value);
+}

@@ -1,0 +1,46 @@
+import { logLevelOption, option, type Settings } from '../common/config.js';
+import { tlsOptions } from '../common/credentials.js';
+import { parseListenAddress } from '../common/listen-address.js';
+import { ConfigError } from '../common/errors.js';
+
+/** The command line of iovn-controller. */
+export const controllerOptions = {
+  nb: option({
+    flag: '--nb',
+    argument: 'REMOTE',
+    description: 'northbound database: unix:PATH, tcp:IP:PORT or ssl:IP:PORT, several with commas between',
+    parse: parseRemote,
+    default: 'unix:/var/run/ovn/ovnnb_db.sock',
+    env: 'OVN_NB_DB',
+  }),
+  sb: option({
+    flag: '--sb',
+    argument: 'REMOTE',
+    description: 'southbound database, likewise',
+    parse: parseRemote,
+    default: 'unix:/var/run/ovn/ovnsb_db.sock',
+    env: 'OVN_SB_DB',
+  }),
+  listen: option({
+    flag: '--listen',
+    argument: 'HOST:PORT',
+    description: 'where agents and the iovn command connect',
+    parse: parseListenAddress,
+  }),
+  metrics: option({
+    flag: '--metrics',
+    argument: 'HOST:PORT',
+    description: 'where to serve /metrics and /healthz; not at all when absent',
+    parse: parseListenAddress,
+  }),
+  ...tlsOptions,
+  logLevel: logLevelOption,
+};
+
+export type ControllerSettings = Settings<typeof controllerOptions>;
+
+/** What a remote means is for the OVSDB client to say; here only what can't be one is told apart. */
+function parseRemote(text: string): string {
+  if (/^(unix|tcp|ssl):./.test(text)) return text;
+  throw new ConfigError('expected unix:PATH, tcp:IP:PORT or ssl:IP:PORT');
+}
