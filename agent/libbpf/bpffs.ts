@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync, statSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 
@@ -54,4 +54,11 @@ export function makeFolder(folder: string): void {
 /** Removes a pin, or a folder with all the pins in it; what is not there is no error. */
 export function removePins(pathname: string): void {
   withKernelError(`remove ${pathname}`, () => rmSync(pathname, { recursive: true, force: true }));
+}
+
+/** Removes a folder and everything in it; one that is a mount point stays, empty. */
+export function removePinnedFolder(folder: string): void {
+  for (const name of listFolder(folder)) removePins(path.join(folder, name));
+  const isMountPoint = statSync(folder).dev !== statSync(path.dirname(folder)).dev;
+  if (!isMountPoint) removePins(folder);
 }

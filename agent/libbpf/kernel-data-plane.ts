@@ -16,7 +16,7 @@ import type {
   WriteFailure,
 } from '../data-plane.js';
 import { Attachments } from './attachments.js';
-import { listFolder, prepareBpffs, removePins } from './bpffs.js';
+import { prepareBpffs, removePinnedFolder, removePins } from './bpffs.js';
 import { type Generation, openGeneration, otherGenerations } from './generations.js';
 import { KernelError, requireKernel, withKernelError } from './kernel-error.js';
 import { type MapSizes, requireLibbpf } from './kernel-object.js';
@@ -167,7 +167,6 @@ export class KernelDataPlane implements DataPlane {
   destroy(): void {
     for (const { ifindex } of this.readAttachments()) this.detach(ifindex);
     this.close();
-    for (const name of listFolder(this.#bpffsDir)) removePins(path.join(this.#bpffsDir, name));
-    removePins(this.#bpffsDir);
+    removePinnedFolder(this.#bpffsDir);
   }
 }

@@ -13,9 +13,6 @@ import { type EntryFailure, KernelMap } from './kernel-map.js';
 const counterMapNames = ['port_counters', 'drops'] as const;
 type MapName = TableName | (typeof counterMapNames)[number];
 
-/** Bytes of one counter in map `drops`. */
-const dropCounterSize = 8;
-
 /** The maps of `bpf/maps.h` by what the agent does with them: tables that it fills, counters that it reads. */
 export class KernelTables {
   readonly #maps: ReadonlyMap<string, KernelMap>;
@@ -97,15 +94,14 @@ export class KernelTables {
     const trafficBytes = traffic.readRange(first, count);
     const reasons = dropReasons.length;
     const dropBytes = this.#map('drops').readRange(first * reasons, count * reasons);
+    const dropCounts = new BigUint64Array(dropBytes.buffer, dropBytes.byteOffset, count * reasons);
     return new Map(
       slots.map((slot) => {
         const perCpu = trafficBytes.subarray(
           (slot - first) * traffic.valueSize,
           (slot - first + 1) * traffic.valueSize,
         );
-        const drops = dropReasons.map((_, reason) =>
-          dropBytes.readBigUInt64LE(((slot - first) * reasons + reason) * dropCounterSize),
-        );
+        const drops = Array.from(dropCounts.subarray((slot - first) * reasons, (slot - first + 1) * reasons));
         return [slot, { ...sumOverCpus(perCpu), drops }];
       }),
     );

@@ -1,0 +1,145 @@
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+
+import type { PortCounters } from '../../agent/data-plane.js';
+import { slotMapSizes } from '../../agent/libbpf/kernel-data-plane.js';
+import { KernelMap } from '../../agent/libbpf/kernel-map.js';
+import { type LoadedObject, loadObject } from '../../agent/libbpf/kernel-object.js';
+import { readProgramInfo, type TestContext, testRun } from '../../agent/libbpf/kernel-program.js';
+import { KernelTables } from '../../agent/libbpf/tables.js';
+import { silentLogger } from '../../common/log.js';
+import { packageRoot } from '../../common/package-root.js';
+import {
+  dropReasons,
+  encodeAllowedAddress,
+  encodeAllowedAddressKey,
+  encodeAllowedMac,
+  encodeAllowedMacKey,
+  encodeAllowedPrefixKey,
+  encodeDestination,
+  encodeMacKey,
+  encodeMember,
+  encodeMemberKey,
+  encodeNeighbour,
+  encodeNeighbourKey,
+  encodePort,
+} from '../../generated/bpf/layouts.js';
+
+/** The compiled program that the agent loads. */
+export const vifObjectFile = path.join(packageRoot, 'generated', 'bpf', 'vif.bpf.o');
+
+/** linux/pkt_cls.h */
+export const verdicts = { ok: 0, drop: 2, redirect: 7, unspecified: -1 } as const;
+
+export function encodeUint32(value: number): Uint8Array {
+  const bytes = new Uint8Array(4);
+  new DataView(bytes.buffer).setUint32(0, value, true);
+  return bytes;
+}
+
+/** How keys and values of each table become bytes. */
+export const tableCodecs = {
+  ports: { key: encodeUint32, value: encodePort },
+  ports_by_ifindex: { key: encodeUint32, value: encodeUint32 },
+  destinations: { key: encodeMacKey, value: encodeDestination },
+  multicast_members: { key: encodeMemberKey, value: encodeMember },
+  neighbours: { key: encodeNeighbourKey, value: encodeNeighbour },
+  allowed_macs: { key: encodeAllowedMacKey, value: encodeAllowedMac },
+  allowed_addresses: { key: encodeAllowedAddressKey, value: encodeAllowedAddress },
+  allowed_prefixes: { key: encodeAllowedPrefixKey, value: encodeAllowedAddress },
+} as const;
+type Codecs = typeof tableCodecs;
+type Table = keyof Codecs;
+
+export interface Run {
+  /** One of `verdicts`. Where to a packet is redirected the kernel does not say: the counters do. */
+  readonly verdict: number;
+  /** The packet as the program left it. */
+  readonly packet: Uint8Array;
+  readonly mark: number;
+}
+
+/** The real programs with maps of their own, neither pinned nor attached, for one test. */
+export class BpfHarness {
+  readonly #object: LoadedObject;
+  readonly #tables: KernelTables;
+  readonly #maps: ReadonlyMap<string, KernelMap>;
+
+  constructor(objectFile = vifObjectFile, maxPorts = 64) {
+    this.#object = loadObject('vif', readFileSync(objectFile), slotMapSizes(maxPorts), silentLogger);
+    this.#tables = new KernelTables(this.#object.maps);
+    this.#maps = new Map(Array.from(this.#object.maps, ([name, fd]) => [name, new KernelMap(name, fd)]));
+  }
+
+  /** Writes one entry. Throws when the kernel refuses it. */
+  put<T extends Table>(
+    table: T,
+    key: Parameters<Codecs[T]['key']>[0],
+    value: Parameters<Codecs[T]['value']>[0],
+  ): void {
+    const codec: { key: (key: never) => Uint8Array; value: (value: never) => Uint8Array } =
+      tableCodecs[table];
+    const keyBytes = Buffer.from(codec.key(key as never));
+    const valueBytes = Buffer.from(codec.value(value as never));
+    const [failure] = this.#map(table).update(keyBytes, valueBytes, 1);
+    if (failure !== undefined) throw new Error(`table ${table} refuses the entry: errno ${failure.errno}`);
+  }
+
+  remove<T extends Table>(table: T, key: Parameters<Codecs[T]['key']>[0]): void {
+    const codec: { key: (key: never) => Uint8Array } = tableCodecs[table];
+    this.#map(table).delete(Buffer.from(codec.key(key as never)), 1);
+  }
+
+  /** Makes slots members of a multicast group, in this order, in place of those that were. */
+  putGroup(datapathKey: number, groupKey: number, slots: readonly number[]): void {
+    const chain = [0, ...slots];
+    chain.forEach((slot, index) => {
+      this.put('multicast_members', { datapathKey, groupKey, slot }, { nextSlot: chain[index + 1] ?? 0 });
+    });
+  }
+
+  /** Sends a frame through a program as if it had come from the interface, which has to be there. */
+  run(packet: Uint8Array, context: TestContext, program = 'vif_ingress'): Run {
+    const { verdict, packet: out, mark } = testRun(this.#programFd(program), packet, context);
+    return { verdict, packet: out, mark };
+  }
+
+  counters(slot: number): PortCounters {
+    const counters = this.#tables.readCounters([slot]).get(slot);
+    if (counters === undefined) throw new RangeError(`no slot ${slot}`);
+    return counters;
+  }
+
+  /** The drops of a slot by name of the reason, without those that are zero. */
+  drops(slot: number): Record<string, number> {
+    const { drops } = this.counters(slot);
+    const named = dropReasons.map(({ name, number }) => [name, Number(drops[number] ?? 0n)] as const);
+    return Object.fromEntries(named.filter(([, count]) => count > 0));
+  }
+
+  resetCounters(slot: number): void {
+    this.#tables.resetCounters(slot);
+  }
+
+  /** Instructions that the verifier went through for each program. */
+  verifiedInstructions(): Record<string, number> {
+    const programs = Array.from(this.#object.programs).sort(([a], [b]) => (a < b ? -1 : 1));
+    return Object.fromEntries(programs.map(([name, fd]) => [name, readProgramInfo(fd).verifiedInstructions]));
+  }
+
+  close(): void {
+    this.#object.close();
+  }
+
+  #map(name: string): KernelMap {
+    const map = this.#maps.get(name);
+    if (map === undefined) throw new RangeError(`the object has no map ${name}`);
+    return map;
+  }
+
+  #programFd(name: string): number {
+    const fd = this.#object.programs.get(name);
+    if (fd === undefined) throw new RangeError(`the object has no program ${name}`);
+    return fd;
+  }
+}
