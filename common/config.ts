@@ -89,6 +89,8 @@ export function throwUsageErrors(command: Command): void {
   command.configureOutput({ outputError: () => undefined });
   command.exitOverride((error) => {
     if (error.exitCode === 0) process.exit(0);
+    // Commander has printed the help, because a subcommand is missing.
+    if (error.code === 'commander.help') process.exit(2);
     throw new ConfigError(error.message.replace(/^error: /, '').replaceAll(/\s*\n\s*/g, ' '));
   });
 }
@@ -235,7 +237,7 @@ export function parseLogLevel(text: string): LogLevel {
 }
 
 /** --log-level, the same for every daemon. */
-export const logLevelOption = option({
+export const logLevelOption = option<LogLevel>({
   flag: '--log-level',
   argument: 'LEVEL',
   description: `one of ${logLevels.join(', ')}`,

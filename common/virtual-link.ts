@@ -1,15 +1,26 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, readlinkSync } from 'node:fs';
+import { existsSync, readdirSync, readlinkSync, statSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 
-/** True in any network namespace but that of process 1; false where that can't be read. */
+/**
+ * True in any network namespace but that of process 1. Where that one can't be read (a sandbox), true in those that
+ * have a name (ip-netns(8)).
+ */
 export function inOwnNetworkNamespace(): boolean {
   try {
     return readlinkSync('/proc/self/ns/net') !== readlinkSync('/proc/1/ns/net');
   } catch {
-    return false;
+    return hasName(statSync('/proc/self/ns/net').ino);
   }
+}
+
+function hasName(namespaceInode: number): boolean {
+  const folder = '/run/netns';
+  if (!existsSync(folder)) return false;
+  return readdirSync(folder).some(
+    (name) => statSync(`${folder}/${name}`, { throwIfNoEntry: false })?.ino === namespaceInode,
+  );
 }
 
 /** 127.0.0.0/8, ::1 and `localhost`. */

@@ -1,0 +1,56 @@
+import { type ServiceError, status } from '@grpc/grpc-js';
+
+import { channelCredentials, type TlsSettings } from '../common/credentials.js';
+import { IovnError } from '../common/errors.js';
+import { formatListenAddress, type ListenAddress } from '../common/listen-address.js';
+import { v1 } from '../common/proto.js';
+import type { Nodes } from '../generated/proto/iovn/v1/Nodes.js';
+import type { Ports } from '../generated/proto/iovn/v1/Ports.js';
+import type { Status } from '../generated/proto/iovn/v1/Status.js';
+
+const timeoutMs = 5000;
+
+/** A controller's Inspect service. Calls reject with IovnError: `unreachable`, `not_found` or `refused`. */
+export interface InspectClient {
+  getStatus(): Promise<Status>;
+  listNodes(node?: string): Promise<Nodes>;
+  listPorts(filter?: { readonly switch?: string; readonly node?: string }): Promise<Ports>;
+  close(): void;
+}
+
+type Callback<T> = (error: ServiceError | null, reply?: T) => void;
+
+/** Throws ConfigError when the settings do not allow the connection. */
+export function inspectClient(address: ListenAddress, tls: TlsSettings): InspectClient {
+  const target = formatListenAddress(address);
+  const client = new v1.Inspect(target, channelCredentials(tls, address));
+  const call = <T>(start: (deadline: { readonly deadline: number }, callback: Callback<T>) => unknown) =>
+    new Promise<T>((resolve, reject) => {
+      start({ deadline: Date.now() + timeoutMs }, (error, reply) => {
+        if (error === null && reply !== undefined) resolve(reply);
+        else reject(callError(target, error));
+      });
+    });
+  return {
+    getStatus: () => call((deadline, callback) => client.getStatus({}, deadline, callback)),
+    listNodes: (node = '') => call((deadline, callback) => client.listNodes({ node }, deadline, callback)),
+    listPorts: (filter = {}) => call((deadline, callback) => client.listPorts(filter, deadline, callback)),
+    close: () => client.close(),
+  };
+}
+
+function callError(target: string, error: ServiceError | null): IovnError {
+  const details = error?.details ?? 'an empty reply';
+  if (error?.code === status.NOT_FOUND) return new IovnError('not_found', details);
+  if (error?.code === status.DEADLINE_EXCEEDED) {
+    return new IovnError(
+      'unreachable',
+      `no answer from the controller at ${target} within ${timeoutMs / 1000} s`,
+    );
+  }
+  if (error?.code === status.UNAVAILABLE) {
+    const why = details.replace(/^.*Last error: (Error: )?/, '').replace(/\. Resolution note:.*$/, '');
+    return new IovnError('unreachable', `no connection to the controller at ${target}: ${why}`);
+  }
+  return new IovnError('refused', `the controller at ${target} says: ${details}`);
+}

@@ -1,0 +1,140 @@
+import type { Node } from '../generated/proto/iovn/v1/Node.js';
+import type { PortStatus } from '../generated/proto/iovn/v1/PortStatus.js';
+import type { Status } from '../generated/proto/iovn/v1/Status.js';
+import { formatDuration, formatPairs, formatTable } from './table.js';
+
+/** Lines with a heading before them and an empty line between, nothing at all when there are none. */
+function section(heading: string, lines: readonly string[]): readonly string[] {
+  return lines.length === 0 ? [] : ['', heading, ...lines.map((line) => `  ${line}`)];
+}
+
+/** `iovn status`. `now` is in seconds since the epoch, as the reply's times are. */
+export function statusView(reply: Status, now: number): readonly string[] {
+  const databases = reply.databases.map((each) => [
+    each.database,
+    `${each.state} for ${formatDuration(now - each.since)}`,
+    each.remote,
+    each.error,
+  ]);
+  const unsupported = reply.unsupported.map((each) => [each.kind, each.object || each.uuid, each.detail]);
+  const invalid = reply.invalid.map((each) => [
+    each.table,
+    each.object || each.uuid,
+    each.column,
+    each.value,
+    each.reason,
+  ]);
+  return [
+    ...formatPairs([
+      ['Controller', `${reply.version}, running for ${formatDuration(now - reply.started_at)}`],
+      ['Nodes', `${reply.nodes_connected} connected`],
+      ['Switches', String(reply.switches)],
+      ['Ports', `${reply.ports}, ${reply.ports_up} of them up`],
+      [
+        'nb_cfg',
+        `northbound ${reply.nb_cfg_nb}, southbound ${reply.nb_cfg_sb}, all nodes ${reply.nb_cfg_nodes}`,
+      ],
+    ]),
+    ...section('Databases', formatTable(['DATABASE', 'STATE', 'REMOTE', 'ERROR'], databases)),
+    ...section(
+      `Asked for in the northbound database, and not done by this version: ${unsupported.length}`,
+      formatTable(['KIND', 'OBJECT', 'WHAT DOES NOT HAPPEN'], unsupported),
+    ),
+    ...section(
+      `Rows whose content can't be used: ${invalid.length}`,
+      formatTable(['TABLE', 'OBJECT', 'COLUMN', 'VALUE', 'WHY'], invalid),
+    ),
+  ];
+}
+
+/** `iovn ports`. */
+export function portsView(ports: readonly PortStatus[]): readonly string[] {
+  if (ports.length === 0) return ['no ports'];
+  const rows = ports.map((port) => [
+    port.name,
+    port.switch,
+    portState(port),
+    port.chassis,
+    port.interface,
+    `${port.datapath_key}/${port.port_key}`,
+    port.addresses.join(', '),
+    port.problems.join('; '),
+  ]);
+  return formatTable(['PORT', 'SWITCH', 'STATE', 'NODE', 'INTERFACE', 'KEYS', 'ADDRESSES', 'PROBLEMS'], rows);
+}
+
+function portState({ up, enabled }: PortStatus): string {
+  return `${up ? 'up' : 'down'}${enabled ? '' : ', disabled'}`;
+}
+
+/** `iovn node list`. */
+export function nodesView(nodes: readonly Node[], now: number): readonly string[] {
+  if (nodes.length === 0) return ['no nodes'];
+  const rows = nodes.map((node) => [
+    node.chassis?.name ?? '',
+    node.chassis?.hostname ?? '',
+    connection(node, now),
+    encaps(node),
+    String(node.ports),
+    `${node.generation_applied} of ${node.generation_sent}`,
+    node.nb_cfg,
+    String(problemCount(node)),
+  ]);
+  const headings = ['NODE', 'HOSTNAME', 'STATE', 'ENCAPS', 'PORTS', 'APPLIED', 'NB_CFG', 'PROBLEMS'];
+  return formatTable(headings, rows);
+}
+
+/** `iovn node show`. */
+export function nodeView(node: Node, now: number): readonly string[] {
+  const interfaces = node.interfaces.map((each) => [
+    each.name,
+    each.iface_id,
+    String(each.ifindex),
+    each.link_up ? 'up' : 'down',
+    each.installed_binding === '' ? 'no' : 'yes',
+    each.error || each.install_error,
+  ]);
+  const errors = node.errors.map((each) => [
+    each.id?.kind ?? '',
+    each.id?.name ?? '',
+    each.code,
+    each.message,
+  ]);
+  const maps = (node.status?.maps ?? []).map((each) => [each.name, each.entries, each.capacity]);
+  return [
+    ...formatPairs([
+      ['Node', node.chassis?.name ?? ''],
+      ['Hostname', node.chassis?.hostname ?? ''],
+      ['State', connection(node, now)],
+      ['Peer', node.peer],
+      ['Encaps', encaps(node)],
+      ['Agent', node.agent_version],
+      ['Kernel', [node.kernel_release, ...node.kernel_features].join(' ').trim()],
+      ['Attached by', node.status?.attach_mode ?? ''],
+      ['Switches', String(node.switches)],
+      ['Ports', String(node.ports)],
+      ['Generation', `${node.generation_applied} applied, ${node.generation_sent} sent`],
+      ['nb_cfg', node.nb_cfg],
+      ['Last apply', `${(node.last_apply_seconds * 1000).toFixed(1)} ms`],
+      ['Drift repaired', node.status?.drift_repaired ?? ''],
+    ]),
+    ...section(
+      'Interfaces',
+      formatTable(['INTERFACE', 'PORT', 'IFINDEX', 'LINK', 'INSTALLED', 'PROBLEM'], interfaces),
+    ),
+    ...section('Could not be applied', formatTable(['KIND', 'NAME', 'CODE', 'WHY'], errors)),
+    ...section('Kernel maps', formatTable(['MAP', 'ENTRIES', 'CAPACITY'], maps)),
+  ];
+}
+
+function connection({ connected, since }: Node, now: number): string {
+  return `${connected ? 'connected' : 'disconnected'} for ${formatDuration(now - since)}`;
+}
+
+function encaps(node: Node): string {
+  return (node.chassis?.encaps ?? []).map(({ type, ip }) => `${type} ${ip}`).join(', ');
+}
+
+function problemCount({ errors, interfaces }: Node): number {
+  return errors.length + interfaces.filter((each) => each.error !== '' || each.install_error !== '').length;
+}
