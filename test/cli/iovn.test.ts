@@ -1,0 +1,261 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer, type AddressInfo } from 'node:net';
+import path from 'node:path';
+
+import test, { type ExecutionContext } from 'ava';
+
+import { packageRoot, packageVersion } from '../../common/package-root.js';
+import { type InspectData, serveInspect } from '../support/fake-inspect.js';
+
+const now = Date.now() / 1000;
+const data: InspectData = {
+  status: {
+    version: '0.1.0',
+    started_at: now - 3600,
+    databases: [
+      { database: 'OVN_Northbound', remote: 'unix:/nb', state: 'connected', since: now - 3600 },
+      {
+        database: 'OVN_Southbound',
+        remote: 'tcp:1.2.3.4:6642',
+        state: 'backing off',
+        since: now - 5,
+        error: 'refused',
+      },
+    ],
+    nb_cfg_nb: '7',
+    nb_cfg_sb: 7,
+    nb_cfg_nodes: 6,
+    nodes_connected: 1,
+    switches: 1,
+    ports: 2,
+    ports_up: 1,
+    unsupported: [{ kind: 'ACL', object: 'sw0 1000', uuid: 'u', detail: 'traffic is not filtered' }],
+    invalid: [
+      {
+        table: 'Logical_Switch_Port',
+        object: 'lp2',
+        uuid: 'u',
+        column: 'addresses',
+        value: 'x\u001b[31m',
+        reason: 'no MAC',
+      },
+    ],
+  },
+  nodes: [
+    {
+      chassis: { name: 'hv1', hostname: 'host-one', encaps: [{ type: 'geneve', ip: '192.0.2.11' }] },
+      connected: true,
+      since: now - 60,
+      peer: '192.0.2.11:40000',
+      agent_version: '0.1.0',
+      kernel_release: '6.1.0',
+      kernel_features: ['clsact'],
+      generation_sent: '9007199254740991',
+      generation_applied: 4,
+      nb_cfg: 7,
+      last_apply_seconds: 0.0123,
+      errors: [{ id: { kind: 'Port', name: 'lp2' }, code: 'map_full', message: 'no room' }],
+      interfaces: [
+        { name: 'tap1', iface_id: 'lp1', ifindex: 5, link_up: true, installed_binding: 'b' },
+        { name: 'tap3', iface_id: 'lp3', error: 'no such device' },
+      ],
+      status: {
+        drift_repaired: 2,
+        attach_mode: 'clsact',
+        maps: [{ name: 'ports', entries: 1, capacity: 4096 }],
+      },
+      switches: 1,
+      ports: 2,
+    },
+    { chassis: { name: 'hv2', hostname: 'host-two' }, connected: false, since: now - 600 },
+  ],
+  ports: [
+    {
+      name: 'lp1',
+      switch: 'sw0',
+      datapath_key: 1,
+      port_key: 2,
+      enabled: true,
+      chassis: 'hv1',
+      interface: 'tap1',
+      up: true,
+      addresses: ['00:00:00:00:00:01 10.0.0.1'],
+    },
+    {
+      name: 'lp2',
+      switch: 'sw0',
+      datapath_key: 1,
+      port_key: 3,
+      problems: ['no interface has this iface-id'],
+    },
+  ],
+};
+
+interface Outcome {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+async function run(args: readonly string[], env: Record<string, string> = {}): Promise<Outcome> {
+  const main = path.join(packageRoot, 'cli/main.ts');
+  const child = spawn(process.execPath, ['--import=tsx', main, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...env },
+  });
+  const output = { stdout: '', stderr: '' };
+  child.stdout.on('data', (chunk: Buffer) => (output.stdout += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => (output.stderr += chunk.toString()));
+  const [status] = (await once(child, 'close')) as [number | null];
+  return { status, ...output };
+}
+
+async function iovn(t: ExecutionContext, ...args: string[]): Promise<Outcome> {
+  const { target, close } = await serveInspect(data);
+  t.teardown(close);
+  return run(['--controller', target, '--insecure', ...args]);
+}
+
+/** The words of the line that begins with `first`. */
+function line(output: string, first: string): string {
+  const found = output.split('\n').find((each) => each.trim().startsWith(first));
+  return (found ?? `no line begins with ${first}`).trim().replaceAll(/\s+/g, ' ');
+}
+
+test('status: databases, numbers, what is not done and what can’t be used', async (t) => {
+  const { status, stdout, stderr } = await iovn(t, 'status');
+  t.deepEqual([status, stderr], [0, '']);
+  t.is(line(stdout, 'Controller'), 'Controller 0.1.0, running for 60 min');
+  t.is(line(stdout, 'nb_cfg'), 'nb_cfg northbound 7, southbound 7, all nodes 6');
+  t.is(line(stdout, 'Ports'), 'Ports 2, 1 of them up');
+  t.regex(
+    line(stdout, 'OVN_Southbound'),
+    /^OVN_Southbound backing off for \d+ s tcp:1\.2\.3\.4:6642 refused$/,
+  );
+  t.is(line(stdout, 'ACL'), 'ACL sw0 1000 traffic is not filtered');
+  t.is(line(stdout, 'Logical_Switch_Port'), 'Logical_Switch_Port lp2 addresses x\\x1b[31m no MAC');
+});
+
+test('status --json: the reply with numbers as numbers', async (t) => {
+  const { stdout } = await iovn(t, 'status', '--json');
+  const reply = JSON.parse(stdout) as Record<string, unknown>;
+  t.like(reply, { nb_cfg_nb: 7, nb_cfg_nodes: 6, ports: 2, version: '0.1.0' });
+});
+
+test('ports: place, state and problems', async (t) => {
+  const { status, stdout } = await iovn(t, 'ports');
+  t.is(status, 0);
+  t.is(line(stdout, 'lp1'), 'lp1 sw0 up hv1 tap1 1/2 00:00:00:00:00:01 10.0.0.1 -');
+  t.is(line(stdout, 'lp2'), 'lp2 sw0 down, disabled - - 1/3 - no interface has this iface-id');
+});
+
+test('ports --switch --node select', async (t) => {
+  const { stdout } = await iovn(t, 'ports', '--switch', 'sw0', '--node', 'hv1', '--json');
+  const reply = JSON.parse(stdout) as { ports: { name: string }[] };
+  t.deepEqual(
+    reply.ports.map(({ name }) => name),
+    ['lp1'],
+  );
+});
+
+test('ports of a node that has none are none', async (t) => {
+  const { status, stdout } = await iovn(t, 'ports', '--node', 'hv2');
+  t.deepEqual([status, stdout], [0, 'no ports\n']);
+});
+
+test('node list', async (t) => {
+  const { stdout } = await iovn(t, 'node', 'list');
+  t.regex(
+    line(stdout, 'hv1'),
+    /^hv1 host-one connected for \d+ s geneve 192\.0\.2\.11 2 4 of 9007199254740991 7 2$/,
+  );
+  t.regex(line(stdout, 'hv2'), /^hv2 host-two disconnected for 10 min - 0 0 of 0 0 0$/);
+});
+
+test('node show, by chassis name or hostname', async (t) => {
+  for (const name of ['hv1', 'host-one']) {
+    const { status, stdout } = await iovn(t, 'node', 'show', name);
+    t.is(status, 0);
+    t.is(line(stdout, 'Kernel 6'), 'no line begins with Kernel 6');
+    t.regex(stdout, /^Kernel +6\.1\.0 clsact$/m);
+    t.is(line(stdout, 'Last apply'), 'Last apply 12.3 ms');
+    t.is(line(stdout, 'tap1'), 'tap1 lp1 5 up yes -');
+    t.is(line(stdout, 'tap3'), 'tap3 lp3 0 down no no such device');
+    t.is(line(stdout, 'Port '), 'Port lp2 map_full no room');
+    t.is(line(stdout, 'ports '), 'ports 1 4096');
+  }
+});
+
+test('node show --json: nested numbers, too', async (t) => {
+  const { stdout } = await iovn(t, 'node', 'show', 'hv1', '--json');
+  const node = JSON.parse(stdout) as Record<string, unknown>;
+  t.like(node, { generation_sent: 9007199254740991, generation_applied: 4, nb_cfg: 7 });
+  t.like(node['status'], { drift_repaired: 2, maps: [{ name: 'ports', entries: 1, capacity: 4096 }] });
+});
+
+test('unknown names are named, with what is similar', async (t) => {
+  const node = await iovn(t, 'node', 'show', 'hv11');
+  t.deepEqual([node.status, node.stdout], [1, '']);
+  t.is(node.stderr, "iovn: there is no node 'hv11'; did you mean 'hv1'?\n");
+  const ofNode = await iovn(t, 'ports', '--node', 'zzzzzzzz');
+  t.deepEqual([ofNode.status, ofNode.stderr], [1, "iovn: there is no node 'zzzzzzzz'\n"]);
+  const ofSwitch = await iovn(t, 'ports', '--switch', 'sw1');
+  t.deepEqual(
+    [ofSwitch.status, ofSwitch.stderr],
+    [1, "iovn: there is no switch 'sw1' with ports; did you mean 'sw0'?\n"],
+  );
+});
+
+test('what the controller refuses is passed on', async (t) => {
+  const { status, stderr } = await iovn(t, 'ports', '--switch', 'refuse me');
+  t.is(status, 1);
+  t.regex(stderr, /^iovn: the controller at 127\.0\.0\.1:\d+ says: not for you\n$/);
+});
+
+test('a controller that is not there is one line with its address and the reason', async (t) => {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  const { status, stderr } = await run(['status', '--insecure'], { IOVN_CONTROLLER: `127.0.0.1:${port}` });
+  t.is(status, 1);
+  t.is(
+    stderr,
+    `iovn: no connection to the controller at 127.0.0.1:${port}: connect ECONNREFUSED 127.0.0.1:${port}\n`,
+  );
+});
+
+test('a controller that does not answer is given up', async (t) => {
+  const server = createServer().listen(0, '127.0.0.1');
+  t.teardown(() => server.close());
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const { status, stderr } = await run(['status', '--insecure', '--controller', `127.0.0.1:${port}`]);
+  t.is(status, 1);
+  t.is(stderr, `iovn: no answer from the controller at 127.0.0.1:${port} within 5 s\n`);
+});
+
+for (const [args, message] of [
+  [['status'], 'give --tls-cert, --tls-key and --tls-ca, or --insecure'],
+  [['status', '--insecure', '--controller', 'x'], "--controller 'x': expected HOST:PORT"],
+  [['frobnicate'], "unknown command 'frobnicate'"],
+  [['node', 'show'], "missing required argument 'NODE'"],
+  [['ports', '--swich', 'sw0'], "unknown option '--swich' (Did you mean --switch?)"],
+  [['status', 'extra'], 'too many arguments'],
+] as const) {
+  test(`usage: ${args.join(' ')}`, async (t) => {
+    const { status, stdout, stderr } = await run(args);
+    t.deepEqual([status, stdout], [2, '']);
+    t.true(stderr.startsWith(`iovn: ${message}`), stderr);
+    t.is(stderr.split('\n').length, 2, 'one line');
+  });
+}
+
+test('--version, --help, and no command at all', async (t) => {
+  t.deepEqual(await run(['--version']), { status: 0, stdout: `${packageVersion}\n`, stderr: '' });
+  const help = await run(['ports', '--help']);
+  t.is(help.status, 0);
+  t.regex(help.stdout, /--controller <HOST:PORT>/);
+  t.is((await run([])).status, 2);
+});

@@ -1,0 +1,45 @@
+import { Server, ServerCredentials, status } from '@grpc/grpc-js';
+
+import { v1 } from '../../common/proto.js';
+import type { InspectHandlers } from '../../generated/proto/iovn/v1/Inspect.js';
+import type { NodeInput } from '../../generated/proto/iovn/v1/Node.js';
+import type { PortStatusInput } from '../../generated/proto/iovn/v1/PortStatus.js';
+import type { StatusInput } from '../../generated/proto/iovn/v1/Status.js';
+
+export interface InspectData {
+  readonly status: StatusInput;
+  readonly nodes: readonly NodeInput[];
+  readonly ports: readonly PortStatusInput[];
+}
+
+/** A controller's Inspect service on loopback that answers with what it is given. */
+export async function serveInspect(data: InspectData): Promise<{ readonly target: string; readonly close: () => void }> {
+  const handlers: InspectHandlers = {
+    GetStatus: (_call, callback) => callback(null, data.status),
+    ListNodes: ({ request }, callback) => {
+      const nodes = data.nodes.filter(({ chassis }) =>
+        ['', chassis?.name, chassis?.hostname].includes(request.node),
+      );
+      callback(null, { nodes });
+    },
+    ListPorts: ({ request }, callback) => {
+      if (request.switch === 'refuse me') {
+        callback({ code: status.PERMISSION_DENIED, details: 'not for you' });
+        return;
+      }
+      const ports = data.ports.filter(
+        (port) => ['', port.switch].includes(request.switch) && ['', port.chassis].includes(request.node),
+      );
+      callback(null, { ports });
+    },
+  };
+  const server = new Server();
+  server.addService(v1.Inspect.service, handlers);
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => {
+      if (error === null) resolve(bound);
+      else reject(error);
+    });
+  });
+  return { target: `127.0.0.1:${port}`, close: () => server.forceShutdown() };
+}
