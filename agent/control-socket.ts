@@ -32,12 +32,21 @@ export class ControlSocket {
   }
 
   /** Throws IovnError 'agent_running' when another agent has the socket, 'control_socket' when it can't be made. */
-  static async open(socketPath: string, decommission: () => Promise<readonly string[]>): Promise<ControlSocket> {
+  static async open(
+    socketPath: string,
+    decommission: () => Promise<readonly string[]>,
+  ): Promise<ControlSocket> {
     if (Buffer.byteLength(socketPath) > maximumSocketPath) {
-      throw new IovnError('control_socket', `${socketPath}: too long for a unix socket; choose a shorter --state-dir`);
+      throw new IovnError(
+        'control_socket',
+        `${socketPath}: too long for a unix socket; choose a shorter --state-dir`,
+      );
     }
     if (await isListening(socketPath)) {
-      throw new IovnError('agent_running', `another agent uses this state directory: it answers at ${socketPath}`);
+      throw new IovnError(
+        'agent_running',
+        `another agent uses this state directory: it answers at ${socketPath}`,
+      );
     }
     const server = new Server();
     const handlers: AgentControlHandlers = {
@@ -54,7 +63,12 @@ export class ControlSocket {
       await bind(server, socketPath);
       chmodSync(socketPath, 0o600);
     } catch (error) {
-      throw new IovnError('control_socket', `cannot listen at ${socketPath}: ${errorMessage(error)}`, {}, error);
+      throw new IovnError(
+        'control_socket',
+        `cannot listen at ${socketPath}: ${errorMessage(error)}`,
+        {},
+        error,
+      );
     }
     return new ControlSocket(server);
   }

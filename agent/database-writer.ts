@@ -63,13 +63,25 @@ export class DatabaseWriter {
     }
   }
 
-  #operations({ topology, config, links, interfaces, installed, nowMs }: DatabaseRound): readonly Operation[] {
+  #operations({
+    topology,
+    config,
+    links,
+    interfaces,
+    installed,
+    nowMs,
+  }: DatabaseRound): readonly Operation[] {
     const rows = topology.bridges.flatMap((bridge) => bridge.interfaces);
     const marks = installed === undefined ? [] : installedMarks(rows, installed, nowMs);
-    const bridge = config.chassis === undefined ? [] : integrationBridgeOperations(topology, config.integrationBridge);
+    const bridge =
+      config.chassis === undefined ? [] : integrationBridgeOperations(topology, config.integrationBridge);
     if (!this.#lock.held) return [...marks, ...bridge];
-    const errors = interfaces.flatMap(({ name, error }) => (error === undefined ? [] : [[name, error] as const]));
+    const errors = interfaces.flatMap(({ name, error }) =>
+      error === undefined ? [] : [[name, error] as const],
+    );
     const answers = vswitchdAnswers(topology, links, new Map(errors));
-    return answers.length === 0 ? [...marks, ...bridge] : [assertLock(vswitchdLock), ...marks, ...bridge, ...answers];
+    return answers.length === 0
+      ? [...marks, ...bridge]
+      : [assertLock(vswitchdLock), ...marks, ...bridge, ...answers];
   }
 }

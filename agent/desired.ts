@@ -25,7 +25,9 @@ function switchPorts(intent: Intent): readonly SwitchPort[] {
   });
   return ports.sort(
     (a, b) =>
-      a.datapathKey - b.datapathKey || a.port.portKey - b.port.portKey || (a.port.name < b.port.name ? -1 : 1),
+      a.datapathKey - b.datapathKey ||
+      a.port.portKey - b.port.portKey ||
+      (a.port.name < b.port.name ? -1 : 1),
   );
 }
 

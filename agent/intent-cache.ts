@@ -21,7 +21,8 @@ export function encodeIntent(intent: Intent): Uint8Array {
 /** The inverse of `encodeIntent`; undefined for bytes that are not what it wrote. */
 export function decodeIntent(contents: Buffer): Intent | undefined {
   const body = contents.subarray(digestBytes);
-  if (contents.length < digestBytes || !digest(body).equals(contents.subarray(0, digestBytes))) return undefined;
+  if (contents.length < digestBytes || !digest(body).equals(contents.subarray(0, digestBytes)))
+    return undefined;
   return applyUpdate(emptyIntent, v1.Update.deserialize(body));
 }
 

@@ -93,7 +93,11 @@ function readPortSecurity({ mac, addresses }: PortSecurity): PortSecurityEntry {
 }
 
 function readSwitch(id: string, body: Switch): SwitchIntent {
-  return { id, name: body.name, datapathKey: requireKey('datapath key', body.datapath_key, maximumDatapathKey) };
+  return {
+    id,
+    name: body.name,
+    datapathKey: requireKey('datapath key', body.datapath_key, maximumDatapathKey),
+  };
 }
 
 function readPort(name: string, body: Port): PortIntent {
@@ -105,7 +109,9 @@ function readPort(name: string, body: Port): PortIntent {
     enabled: body.enabled,
     macs: [...new Set(body.macs.map(readMac))],
     portSecurity: body.port_security.map(readPortSecurity),
-    multicastGroups: [...new Set(body.multicast_groups.map((key) => requireKey('group key', key, maximumGroupKey)))],
+    multicastGroups: [
+      ...new Set(body.multicast_groups.map((key) => requireKey('group key', key, maximumGroupKey))),
+    ],
     chassis: body.chassis,
     binding: body.binding,
   };
@@ -137,7 +143,8 @@ class Draft {
     this.remove(resource);
     this.raw.set(resourceKey(resource), resource);
     try {
-      if (kind === 'Switch') this.switches.set(name, readSwitch(name, v1.Switch.deserialize(Buffer.from(body))));
+      if (kind === 'Switch')
+        this.switches.set(name, readSwitch(name, v1.Switch.deserialize(Buffer.from(body))));
       else if (kind === 'Port') this.ports.set(name, readPort(name, v1.Port.deserialize(Buffer.from(body))));
       else this.#report(resource, 'unsupported_kind', `this agent does not know resources of kind ${kind}`);
     } catch (error) {

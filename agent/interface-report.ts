@@ -41,7 +41,9 @@ function entryProblems(failures: readonly Failure[], desired: Desired): readonly
 /** Why interfaces could not be attached. */
 export function attachmentFailures(failures: readonly Failure[]): ReadonlyMap<Ifindex, string> {
   return new Map(
-    failures.flatMap((failure) => (failure.kind === 'attachment' ? [[failure.ifindex, failure.message] as const] : [])),
+    failures.flatMap((failure) =>
+      failure.kind === 'attachment' ? [[failure.ifindex, failure.message] as const] : [],
+    ),
   );
 }
 

@@ -76,7 +76,9 @@ export class KernelApplier {
    * the host's own stack. Everything else stays as it is.
    */
   attachOnly(interfaces: readonly VifInterface[]): readonly Failure[] {
-    const missing = [...attachmentsOf(interfaces)].filter((ifindex) => !this.#kernel.attachments.has(ifindex));
+    const missing = [...attachmentsOf(interfaces)].filter(
+      (ifindex) => !this.#kernel.attachments.has(ifindex),
+    );
     return this.#kernel.apply(missing.map((ifindex) => ({ kind: 'attach', ifindex })));
   }
 

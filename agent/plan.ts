@@ -104,7 +104,9 @@ export function planAttachments(
  */
 export function plan(desired: KernelTarget, actual: KernelContents): readonly Operation[] {
   const of = (tables: Tables, table: TableName): TableEntries => tables.get(table) ?? noEntries;
-  const written = writeOrder.flatMap((table) => writes(table, of(desired.tables, table), of(actual.tables, table)));
+  const written = writeOrder.flatMap((table) =>
+    writes(table, of(desired.tables, table), of(actual.tables, table)),
+  );
   const deleted = writeOrder
     .toReversed()
     .flatMap((table) => deletions(table, of(desired.tables, table), of(actual.tables, table)));

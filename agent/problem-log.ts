@@ -16,7 +16,8 @@ export class ProblemLog {
   update(problems: ReadonlyMap<string, string>): void {
     const fieldsOf = (name: string, problem: string): Fields => ({ [this.#what]: name, problem });
     for (const [name, problem] of problems) {
-      if (this.#current.get(name) !== problem) this.#log.warn(`${this.#what} problem`, fieldsOf(name, problem));
+      if (this.#current.get(name) !== problem)
+        this.#log.warn(`${this.#what} problem`, fieldsOf(name, problem));
     }
     for (const [name, problem] of this.#current) {
       if (!problems.has(name)) this.#log.info(`${this.#what} problem is over`, fieldsOf(name, problem));

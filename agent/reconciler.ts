@@ -7,7 +7,12 @@ import type { DataPlane } from './data-plane.js';
 import { DatabaseWriter } from './database-writer.js';
 import { DirtyLoop } from './dirty-loop.js';
 import type { Intent } from './intent.js';
-import { attachmentFailures, type InstallState, nothingInstalled, reportInterfaces } from './interface-report.js';
+import {
+  attachmentFailures,
+  type InstallState,
+  nothingInstalled,
+  reportInterfaces,
+} from './interface-report.js';
 import { KernelApplier } from './kernel-applier.js';
 import type { Devices } from './links.js';
 import type { PluggedPort } from './modules/io-module.js';
@@ -254,18 +259,28 @@ export class Reconciler {
   #answer(known: KnownIntent): void {
     if (known.stream === undefined) return;
     const { controller, observer, now } = this.#options;
-    const errors = this.#problems(known).map(({ kind, name, code, message }) => ({ id: { kind, name }, code, message }));
+    const errors = this.#problems(known).map(({ kind, name, code, message }) => ({
+      id: { kind, name },
+      code,
+      message,
+    }));
     const text = JSON.stringify(errors);
     if (this.#answered === known && this.#answeredErrors === text) return;
     const applySeconds = Math.max(0, now() - known.receivedMs) / 1000;
     if (this.#answered !== known) observer.applied(applySeconds);
-    controller.applied(known.stream, { generation: known.intent.generation, errors, apply_seconds: applySeconds });
+    controller.applied(known.stream, {
+      generation: known.intent.generation,
+      errors,
+      apply_seconds: applySeconds,
+    });
     this.#answered = known;
     this.#answeredErrors = text;
   }
 
   #logProblems(): void {
-    const errors = this.#interfaces.flatMap(({ name, error }) => (error === undefined ? [] : [[name, error] as const]));
+    const errors = this.#interfaces.flatMap(({ name, error }) =>
+      error === undefined ? [] : [[name, error] as const],
+    );
     const failed = [...this.#state.failed].map(([name, { message }]) => [name, message] as const);
     const unattached = this.#interfaces.flatMap(({ name, device }) => {
       const message = device && this.#state.unattached.get(device.ifindex);

@@ -17,7 +17,8 @@ export class SeenTimes {
       if (device === undefined || error !== undefined) continue;
       present.add(name);
       const identity = `${ifaceId} ${device.ifindex}`;
-      if (this.#since.get(name)?.identity !== identity) this.#since.set(name, { identity, sinceMs: this.#now() });
+      if (this.#since.get(name)?.identity !== identity)
+        this.#since.set(name, { identity, sinceMs: this.#now() });
     }
     for (const name of this.#since.keys()) if (!present.has(name)) this.#since.delete(name);
   }

@@ -148,7 +148,7 @@ export class ControllerSession implements ControllerOutlet {
     for (let attempt = 0; !signal.aborted; attempt++) {
       const addresses = await this.#addresses(signal);
       const address = addresses[attempt % addresses.length];
-      if (address === undefined || signal.aborted) continue;
+      if (address === undefined) continue;
       const end = await this.#connect(address, signal);
       this.#report(end, address);
       if (end.kind !== 'refused') refused.reset();
@@ -166,7 +166,11 @@ export class ControllerSession implements ControllerOutlet {
       const addresses = this.#options.controllers ?? this.#readControllers();
       const isReady = this.#chassis !== undefined && this.#interfaces !== undefined && addresses.length > 0;
       if (isReady) return addresses;
-      this.#setStatus('waiting', '', this.#chassis === undefined ? 'the chassis is not configured' : this.#status.error);
+      this.#setStatus(
+        'waiting',
+        '',
+        this.#chassis === undefined ? 'the chassis is not configured' : this.#status.error,
+      );
       await new Promise<void>((resolve) => {
         this.#changed = resolve;
       });
@@ -177,13 +181,21 @@ export class ControllerSession implements ControllerOutlet {
   #readControllers(): readonly ListenAddress[] {
     const text = this.#controllersFromDatabase;
     if (text === undefined) {
-      this.#setStatus('waiting', '', 'neither --controller nor Open_vSwitch.external_ids:iovn-controller names one');
+      this.#setStatus(
+        'waiting',
+        '',
+        'neither --controller nor Open_vSwitch.external_ids:iovn-controller names one',
+      );
       return [];
     }
     try {
       return parseListenAddresses(text);
     } catch (error) {
-      this.#setStatus('waiting', '', `Open_vSwitch.external_ids:iovn-controller '${text}': ${errorMessage(error)}`);
+      this.#setStatus(
+        'waiting',
+        '',
+        `Open_vSwitch.external_ids:iovn-controller '${text}': ${errorMessage(error)}`,
+      );
       return [];
     }
   }
@@ -232,7 +244,8 @@ export class ControllerSession implements ControllerOutlet {
     const isNews = this.#status.error !== end.reason;
     this.#setStatus(end.kind === 'refused' ? 'refused' : 'backoff', controller, end.reason);
     if (!isNews) return;
-    const message = end.kind === 'refused' ? 'the controller refuses this node' : 'no connection to the controller';
+    const message =
+      end.kind === 'refused' ? 'the controller refuses this node' : 'no connection to the controller';
     this.#options.log.warn(message, { controller, reason: end.reason });
   }
 

@@ -1,5 +1,3 @@
-import os from 'node:os';
-
 import { logLevelOption, option, type Settings } from '../common/config.js';
 import { tlsOptions } from '../common/credentials.js';
 import { ConfigError } from '../common/errors.js';
@@ -60,7 +58,7 @@ export const agentOptions = {
     parse: parseFolder,
     default: '/sys/fs/bpf/iovn',
   }),
-  attach: option({
+  attach: option<(typeof attachModes)[number]>({
     flag: '--attach',
     argument: 'MODE',
     description: `hook of the interfaces: ${attachModes.join(', ')}`,
@@ -83,6 +81,3 @@ export const agentOptions = {
 };
 
 export type AgentSettings = Settings<typeof agentOptions>;
-
-/** Passed as the node's hostname where the local database names none. */
-export const osHostname = os.hostname();

@@ -1,5 +1,14 @@
 import { randomUUID } from 'node:crypto';
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 
 import { errorMessage, IovnError } from '../common/errors.js';
@@ -39,7 +48,12 @@ export class StateDir {
     try {
       mkdirSync(folder, { recursive: true, mode: 0o700 });
     } catch (error) {
-      throw new IovnError('state_dir', `cannot use state directory ${folder}: ${errorMessage(error)}`, {}, error);
+      throw new IovnError(
+        'state_dir',
+        `cannot use state directory ${folder}: ${errorMessage(error)}`,
+        {},
+        error,
+      );
     }
   }
 
@@ -58,7 +72,12 @@ export class StateDir {
       writeFileAtomically(file, `${fresh}\n`);
       return fresh;
     } catch (error) {
-      throw new IovnError('state_dir', `cannot keep the agent id in ${file}: ${errorMessage(error)}`, {}, error);
+      throw new IovnError(
+        'state_dir',
+        `cannot keep the agent id in ${file}: ${errorMessage(error)}`,
+        {},
+        error,
+      );
     }
   }
 

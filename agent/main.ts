@@ -1,0 +1,94 @@
+import path from 'node:path';
+
+import { readSettings } from '../common/config.js';
+import { runDaemon } from '../common/daemon.js';
+import { IovnError } from '../common/errors.js';
+import { createLogger, type Logger } from '../common/log.js';
+import { packageRoot, packageVersion } from '../common/package-root.js';
+import { Agent } from './agent.js';
+import { ControlSocket, isListening, requestDecommission } from './control-socket.js';
+import { openDataPlane } from './libbpf/kernel-data-plane.js';
+import type { Devices } from './links.js';
+import { openLinkMonitor } from './netlink/link-monitor.js';
+import { createVeth, deleteLink, setUp } from './netlink/requests.js';
+import { agentOptions, type AgentSettings } from './settings.js';
+import { StateDir } from './state-dir.js';
+
+const program = {
+  name: 'iovn-agent',
+  description: 'Brings the ports of this hypervisor into its kernel, as a controller wants them.',
+};
+
+const objectFile = path.join(packageRoot, 'generated', 'bpf', 'vif.bpf.o');
+/** The agent itself waits for the controller and for the database, one after the other. */
+const decommissionCallTimeoutMs = 30_000;
+const replyGraceMs = 500;
+
+function openDevices(signal: AbortSignal, log: Logger): Devices {
+  const monitor = openLinkMonitor({ signal, log });
+  return {
+    get links() {
+      return monitor.links;
+    },
+    onChange: (listener) => monitor.onChange(listener),
+    createVeth,
+    deleteLink,
+    setUp,
+  };
+}
+
+/** Throws KernelError when this kernel, or what the process may do, is not enough. */
+function createAgent(settings: AgentSettings, stateDir: StateDir, signal: AbortSignal, log: Logger): Agent {
+  const dataPlane = openDataPlane({
+    bpffsDir: settings.bpffs,
+    objectFile,
+    attachMode: settings.attach,
+    maxPorts: settings.maxPorts,
+    log,
+  });
+  log.info('data plane opened', { attach: dataPlane.attachMode, bpffs: settings.bpffs });
+  return new Agent({ settings, stateDir, dataPlane, devices: openDevices(signal, log), log });
+}
+
+function reportDecommission(problems: readonly string[], log: Logger): void {
+  if (problems.length === 0) {
+    log.info('this node is decommissioned');
+    return;
+  }
+  throw new IovnError('decommission_incomplete', `decommissioned with problems: ${problems.join('; ')}`);
+}
+
+async function serve(
+  settings: AgentSettings,
+  stateDir: StateDir,
+  signal: AbortSignal,
+  log: Logger,
+): Promise<void> {
+  let decommission = (): Promise<readonly string[]> =>
+    Promise.reject(new IovnError('starting', 'the agent is still starting'));
+  const control = await ControlSocket.open(stateDir.controlSocket, () => decommission());
+  try {
+    const agent = createAgent(settings, stateDir, signal, log);
+    decommission = () => agent.decommission();
+    await agent.run(signal);
+  } finally {
+    await control.close(replyGraceMs);
+  }
+}
+
+async function main(signal: AbortSignal): Promise<void> {
+  const settings = readSettings(program, agentOptions);
+  const log = createLogger(program.name, settings.logLevel);
+  const stateDir = new StateDir(settings.stateDir);
+  log.info('starting', { version: packageVersion, ovsdb: settings.ovsdb, stateDir: settings.stateDir });
+  if (!settings.decommission) {
+    await serve(settings, stateDir, signal, log);
+  } else if (await isListening(stateDir.controlSocket)) {
+    reportDecommission(await requestDecommission(stateDir.controlSocket, decommissionCallTimeoutMs), log);
+  } else {
+    const agent = createAgent(settings, stateDir, signal, log);
+    reportDecommission(await agent.decommissionAlone(signal), log);
+  }
+}
+
+runDaemon(main, { name: program.name });

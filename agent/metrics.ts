@@ -1,0 +1,211 @@
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+
+import { dropReasons } from '../generated/bpf/layouts.js';
+import type { DatabaseStatus } from '../ovsdb/database.js';
+import type { DataPlane, PortCounters } from './data-plane.js';
+import type { Observer, ReconcilerView } from './reconciler.js';
+import type { SessionStatus } from './session.js';
+
+export interface MetricSources {
+  readonly dataPlane: DataPlane;
+  readonly reconciler: () => ReconcilerView | undefined;
+  readonly database: () => DatabaseStatus;
+  readonly controller: () => SessionStatus;
+}
+
+const prefix = 'iovn_agent_';
+const secondsBuckets = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30];
+
+/** What one scrape shows of one port. */
+interface PortSample {
+  readonly labels: { readonly port: string; readonly switch: string; readonly interface: string };
+  readonly counters: PortCounters;
+}
+
+interface Sample {
+  readonly ports: readonly PortSample[];
+  readonly withoutPort: PortCounters | undefined;
+}
+
+/** All ports' counters in one read of the kernel, which the metrics of a scrape share. */
+function createSampler({ dataPlane, reconciler }: MetricSources): () => Sample {
+  const read = (): Sample => {
+    const { plugged = [], intent } = reconciler() ?? {};
+    const counters = dataPlane.readCounters([0, ...plugged.map(({ slot }) => slot)]);
+    const ports = plugged.flatMap(({ slot, port, interfaceName }) => {
+      const found = counters.get(slot);
+      const switchName = intent?.switches.get(port.switchId)?.name ?? '';
+      const labels = { port: port.name, switch: switchName, interface: interfaceName };
+      return found === undefined ? [] : [{ labels, counters: found }];
+    });
+    return { ports, withoutPort: counters.get(0) };
+  };
+  let current: Sample | undefined;
+  return () => {
+    if (current === undefined) {
+      current = read();
+      setImmediate(() => {
+        current = undefined;
+      });
+    }
+    return current;
+  };
+}
+
+function nonZeroDrops({ drops }: PortCounters): readonly (readonly [reason: string, packets: number])[] {
+  return dropReasons.flatMap(({ name, number }) => {
+    const packets = drops[number] ?? 0n;
+    return packets === 0n ? [] : [[name, Number(packets)] as const];
+  });
+}
+
+type TrafficField = 'receivedPackets' | 'receivedBytes' | 'sentPackets' | 'sentBytes';
+
+const traffic: readonly (readonly [name: string, field: TrafficField, help: string])[] = [
+  ['port_received_packets_total', 'receivedPackets', 'Packets that came from the VM, dropped ones included.'],
+  ['port_received_bytes_total', 'receivedBytes', 'Bytes that came from the VM, dropped ones included.'],
+  ['port_sent_packets_total', 'sentPackets', 'Packets handed to the VM.'],
+  ['port_sent_bytes_total', 'sentBytes', 'Bytes handed to the VM.'],
+];
+
+function addPortMetrics(registry: Registry, sample: () => Sample): void {
+  const registers = [registry];
+  for (const [name, field, help] of traffic) {
+    new Counter({
+      name: prefix + name,
+      help,
+      labelNames: ['port', 'switch', 'interface'],
+      registers,
+      collect() {
+        this.reset();
+        for (const { labels, counters } of sample().ports) this.inc({ ...labels }, Number(counters[field]));
+      },
+    });
+  }
+  new Counter({
+    name: `${prefix}port_dropped_packets_total`,
+    help: 'Packets dropped, at the port that sent them or at the one that was to receive them, by reason.',
+    labelNames: ['port', 'switch', 'reason'],
+    registers,
+    collect() {
+      this.reset();
+      for (const { labels, counters } of sample().ports) {
+        const { port, switch: switchName } = labels;
+        for (const [reason, packets] of nonZeroDrops(counters))
+          this.inc({ port, switch: switchName, reason }, packets);
+      }
+    },
+  });
+  new Counter({
+    name: `${prefix}dropped_packets_without_port_total`,
+    help: 'Packets dropped on interfaces that no logical port is bound to, by reason.',
+    labelNames: ['reason'],
+    registers,
+    collect() {
+      this.reset();
+      const { withoutPort } = sample();
+      for (const [reason, packets] of withoutPort ? nonZeroDrops(withoutPort) : [])
+        this.inc({ reason }, packets);
+    },
+  });
+}
+
+function addConnectionMetrics(registry: Registry, { controller, database }: MetricSources): void {
+  const registers = [registry];
+  new Gauge({
+    name: `${prefix}controller_connected`,
+    help: '1 while a controller serves this agent.',
+    registers,
+    collect() {
+      this.set(Number(controller().state === 'connected'));
+    },
+  });
+  new Gauge({
+    name: `${prefix}ovsdb_connected`,
+    help: '1 while the local Open_vSwitch database is connected.',
+    registers,
+    collect() {
+      this.set(Number(database().state === 'connected'));
+    },
+  });
+}
+
+function addStateMetrics(registry: Registry, { dataPlane, reconciler }: MetricSources): void {
+  const registers = [registry];
+  const gauge = (name: string, help: string, value: (view: ReconcilerView) => number): void => {
+    new Gauge({
+      name: prefix + name,
+      help,
+      registers,
+      collect() {
+        const view = reconciler();
+        this.set(view === undefined ? 0 : value(view));
+      },
+    });
+  };
+  gauge('generation_applied', 'Generation of the intent that was last applied for a controller.', (view) =>
+    Number(view.generationApplied),
+  );
+  gauge('attachments', 'Interfaces to which the program is attached.', (view) => view.attachments);
+  gauge('ports', 'Logical ports that are in the kernel.', (view) => view.state.installed.size);
+  gauge(
+    'interface_problems',
+    'Interfaces with an iface-id that can not carry their port.',
+    (view) =>
+      view.interfaces.filter(({ name, error }) => error !== undefined || view.state.failed.has(name)).length,
+  );
+  gauge('acts_for_vswitchd', '1 while the agent answers ovs-vsctl in the place of ovs-vswitchd.', (view) =>
+    Number(view.actsForVswitchd),
+  );
+  new Counter({
+    name: `${prefix}drift_repaired_total`,
+    help: 'Map entries and attachments that somebody else had changed.',
+    registers,
+    collect() {
+      this.reset();
+      this.inc(reconciler()?.driftRepaired ?? 0);
+    },
+  });
+  for (const field of ['entries', 'capacity'] as const) {
+    new Gauge({
+      name: `${prefix}map_${field}`,
+      help:
+        field === 'entries'
+          ? 'Entries of a map of the data plane.'
+          : 'Entries that a map of the data plane can hold.',
+      labelNames: ['map'],
+      registers,
+      collect() {
+        for (const usage of dataPlane.usage()) this.set({ map: usage.name }, usage[field]);
+      },
+    });
+  }
+}
+
+/** The histograms that the reconciler feeds. */
+export function createObserver(registry: Registry): Observer {
+  const registers = [registry];
+  const applySeconds = new Histogram({
+    name: `${prefix}apply_seconds`,
+    help: 'From receiving an update to having it in the kernel.',
+    buckets: secondsBuckets,
+    registers,
+  });
+  const portUpSeconds = new Histogram({
+    name: `${prefix}port_up_seconds`,
+    help: 'From first seeing a tap with its iface-id to having its port in the kernel.',
+    buckets: secondsBuckets,
+    registers,
+  });
+  return {
+    applied: (seconds) => applySeconds.observe(seconds),
+    portInstalled: (seconds) => portUpSeconds.observe(seconds),
+  };
+}
+
+/** Everything that is read at the moment of a scrape. */
+export function addCollectedMetrics(registry: Registry, sources: MetricSources): void {
+  addConnectionMetrics(registry, sources);
+  addStateMetrics(registry, sources);
+  addPortMetrics(registry, createSampler(sources));
+}
