@@ -128,7 +128,9 @@ export function nodeView(node: Node, now: number): readonly string[] {
 }
 
 function connection({ connected, since }: Node, now: number): string {
-  return `${connected ? 'connected' : 'disconnected'} for ${formatDuration(now - since)}`;
+  const state = connected ? 'connected' : 'disconnected';
+  // Not seen since the controller started.
+  return since === 0 ? state : `${state} for ${formatDuration(now - since)}`;
 }
 
 function encaps(node: Node): string {

@@ -87,23 +87,38 @@ export class Vm {
     await waitFor(`${this.name} reaches ${target}`, answered, { timeoutMs });
   }
 
-  /**
-   * A ping that goes on in the background; the function it returns ends it. A last request that was too young for
-   * an answer is not counted.
-   */
-  startPing(target: string, intervalMs = 50): () => Promise<PingResult> {
+  /** A ping that goes on in the background until it is stopped. */
+  startPing(target: string, intervalMs = 50): RunningPing {
     this.#pings += 1;
-    const daemon: Daemon = this.#bed.daemon({
+    const daemon = this.#bed.daemon({
       name: `${this.name}-ping-${this.#pings}`,
       command: this.namespace.command(['ping', '-n', '-i', String(intervalMs / 1000), target]),
     });
     daemon.start();
-    return async () => {
-      daemon.signal('SIGINT');
-      await daemon.ended();
-      const { sent, received, last } = parsePing(daemon.log());
-      return { sent: last === sent - 1 ? last : sent, received };
-    };
+    return new RunningPing(daemon);
+  }
+}
+
+export class RunningPing {
+  readonly #daemon: Daemon;
+
+  constructor(daemon: Daemon) {
+    this.#daemon = daemon;
+  }
+
+  /** Waits until so many more have been answered. Throws IovnError `wait_timeout`. */
+  async more(count: number, timeoutMs = 10_000): Promise<void> {
+    const before = parsePing(this.#daemon.log()).received;
+    const enough = () => parsePing(this.#daemon.log()).received >= before + count;
+    await waitFor(`${count} more answers to ${this.#daemon.name}`, enough, { timeoutMs });
+  }
+
+  /** Ends it. A last request that was too young for an answer is not counted. */
+  async stop(): Promise<PingResult> {
+    this.#daemon.signal('SIGINT');
+    await this.#daemon.ended();
+    const { sent, received, last } = parsePing(this.#daemon.log());
+    return { sent: last === sent - 1 ? last : sent, received };
   }
 }
 
