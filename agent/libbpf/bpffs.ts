@@ -41,10 +41,11 @@ function isOnBpffs(folder: string): boolean {
   return withKernelError(`look at ${existing}`, () => statfsSync(existing)).type === bpffsMagic;
 }
 
-/** Names in a folder, sorted; none when the folder is not there. */
+/** Names in a folder, sorted; none when the folder is not there. The kernel's own files, which have dots, are left out. */
 export function listFolder(folder: string): string[] {
   if (!existsSync(folder)) return [];
-  return withKernelError(`list ${folder}`, () => readdirSync(folder)).sort();
+  const names = withKernelError(`list ${folder}`, () => readdirSync(folder));
+  return names.filter((name) => !name.includes('.')).sort();
 }
 
 export function makeFolder(folder: string): void {

@@ -5,8 +5,8 @@ import path from 'node:path';
 import { errorMessage } from '../../common/errors.js';
 import type { Logger } from '../../common/log.js';
 import { listFolder, makeFolder, removePins } from './bpffs.js';
-import { check, withKernelError } from './kernel-error.js';
-import { loadObject, type MapSizes } from './kernel-object.js';
+import { check, KernelError, withKernelError } from './kernel-error.js';
+import { listObject, loadObject, type MapSizes } from './kernel-object.js';
 import { libbpf } from './native.js';
 
 /** One set of maps and programs, pinned in `<bpffsDir>/<id>/{maps,programs}`, with open file descriptors by name. */
@@ -50,7 +50,7 @@ export function openGeneration(bpffsDir: string, source: GenerationSource, log: 
     removePins(path.join(bpffsDir, name));
   }
   const id = generationId(source);
-  const adopted = listFolder(bpffsDir).includes(id) ? adopt(bpffsDir, id, log) : undefined;
+  const adopted = listFolder(bpffsDir).includes(id) ? adopt(bpffsDir, id, source, log) : undefined;
   if (adopted !== undefined) return adopted;
   loadAndPin(bpffsDir, id, source, log);
   return { ...openPins(path.join(bpffsDir, id)), id, adopted: false };
@@ -62,10 +62,15 @@ export function otherGenerations(bpffsDir: string, current: string): string[] {
 }
 
 /** Undefined when the pins are not usable: somebody removed one, say. The folder is then removed. */
-function adopt(bpffsDir: string, id: string, log: Logger): Generation | undefined {
+function adopt(bpffsDir: string, id: string, source: GenerationSource, log: Logger): Generation | undefined {
   const folder = path.join(bpffsDir, id);
   try {
     const pins = openPins(folder);
+    const missing = missingPins(pins, source, log);
+    if (missing.length > 0) {
+      pins.close();
+      throw new KernelError('kernel_not_found', 0, `${folder} lacks ${missing.join(', ')}`);
+    }
     log.info('adopted the eBPF programs and maps that are in the kernel', { generation: id });
     return { ...pins, id, adopted: true };
   } catch (error) {
@@ -76,6 +81,23 @@ function adopt(bpffsDir: string, id: string, log: Logger): Generation | undefine
     removePins(folder);
     return undefined;
   }
+}
+
+function missingPins(
+  pins: Pick<Generation, 'maps' | 'programs'>,
+  source: GenerationSource,
+  log: Logger,
+): string[] {
+  const { maps, programs } = listObject(source.name, source.objectBytes, log);
+  return [
+    ...maps.filter((name) => isPinnable(name) && !pins.maps.has(name)),
+    ...programs.filter((name) => !pins.programs.has(name)),
+  ];
+}
+
+/** Not .rodata and the like, which the programs hold. */
+function isPinnable(name: string): boolean {
+  return !name.includes('.');
 }
 
 function loadAndPin(bpffsDir: string, id: string, source: GenerationSource, log: Logger): void {
@@ -98,7 +120,7 @@ function loadAndPin(bpffsDir: string, id: string, source: GenerationSource, log:
 function pinAll(folder: string, descriptors: ReadonlyMap<string, number>): void {
   makeFolder(folder);
   for (const [name, fd] of descriptors) {
-    if (name.includes('.')) continue; /* .rodata and the like: the programs hold them */
+    if (!isPinnable(name)) continue;
     const pathname = path.join(folder, name);
     check(libbpf().bpf_obj_pin(fd, pathname), `pin ${pathname}`);
   }

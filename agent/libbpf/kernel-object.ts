@@ -1,6 +1,8 @@
+import os from 'node:os';
+
 import { errorMessage } from '../../common/errors.js';
 import type { Logger } from '../../common/log.js';
-import { check, isUnsupported, KernelError, kernelError, verifierReason } from './kernel-error.js';
+import { check, KernelError, kernelError, verifierReason } from './kernel-error.js';
 import { withLibbpfLog } from './libbpf-log.js';
 import { isNull, lastErrno, libbpf, NULL, type Pointer, writePointer } from './native.js';
 
@@ -44,6 +46,26 @@ export function loadObject(name: string, bytes: Uint8Array, sizes: MapSizes, log
     } catch (error) {
       libbpf().bpf_object__close(object);
       throw error;
+    }
+  });
+}
+
+/** Names of what an object declares, without loading it. */
+export function listObject(
+  name: string,
+  bytes: Uint8Array,
+  log: Logger,
+): { maps: string[]; programs: string[] } {
+  return withLibbpfLog(log, () => {
+    const object = openObject(name, bytes, Buffer.alloc(1));
+    try {
+      const maps = Array.from(members(object, 'bpf_object__next_map'), (map) => libbpf().bpf_map__name(map));
+      const programs = Array.from(members(object, 'bpf_object__next_program'), (program) =>
+        libbpf().bpf_program__name(program),
+      );
+      return { maps, programs };
+    } finally {
+      libbpf().bpf_object__close(object);
     }
   });
 }
@@ -98,7 +120,8 @@ function loadError(name: string, errno: number, verifierLog: Buffer): KernelErro
   const end = verifierLog.indexOf(0);
   const reason = verifierReason(verifierLog.toString('utf8', 0, end < 0 ? verifierLog.length : end));
   const refused = kernelError(`load eBPF object ${name}`, errno, { object: name });
-  if (reason === '' || refused.code === 'kernel_permission' || isUnsupported(errno)) return refused;
+  /* EACCES is the verifier's usual answer, EPERM that of a kernel that was not even asked to verify. */
+  if (reason === '' || errno === os.constants.errno.EPERM) return refused;
   const message = `the kernel's verifier refuses eBPF object ${name}:\n${reason}`;
   return new KernelError('kernel_verifier', errno, message, { object: name });
 }
