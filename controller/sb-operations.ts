@@ -72,9 +72,10 @@ export interface ChassisWish {
 /** Whatever the rows Chassis, Encap and Chassis_Private of one chassis lack. Empty when they are right. */
 export function chassisOperations(model: Model, wish: ChassisWish): ChassisPlan {
   const { config } = wish;
-  const operations: Operation[] = renamedOperations(model, wish);
+  const former = formerNames(model, wish);
+  const operations = [...former].flatMap((name) => removeChassisOperations(model, name));
   const problems: string[] = [];
-  const encaps = encapOperations(model, wish, operations, problems);
+  const encaps = encapOperations(model, wish, former, operations, problems);
   const existing = model.chassis(config.name);
   if (encaps.length === 0) {
     problems.push(`chassis ${config.name} has no usable tunnel endpoint (ovn-encap-type, ovn-encap-ip)`);
@@ -95,6 +96,7 @@ export function chassisOperations(model: Model, wish: ChassisWish): ChassisPlan 
 function encapOperations(
   model: Model,
   { config, prefix }: ChassisWish,
+  former: ReadonlySet<string>,
   operations: Operation[],
   problems: string[],
 ): readonly Uuid[] {
@@ -104,7 +106,7 @@ function encapOperations(
     if (uuids.has(`${type} ${ip}`)) continue;
     if (!encapTypes.has(type) || parseIp(ip) === undefined) {
       problems.push(`tunnel endpoint ${type} ${ip} is not valid`);
-    } else if (row === undefined) {
+    } else if (row === undefined || former.has(row.chassis_name)) {
       const name = `${prefix}_encap_${position}`;
       operations.push(insert(tables.encap, { type, ip, options, chassis_name: config.name }, name));
       uuids.set(`${type} ${ip}`, namedUuid(name));
@@ -197,14 +199,13 @@ function privateOperations(model: Model, wish: ChassisWish, chassis: Uuid): read
   return [update(tables.chassisPrivate, byUuid(row._uuid), values)];
 }
 
-/** The rows that the same agent left under a former name: they hold the tunnel endpoints that it needs now. */
-function renamedOperations(model: Model, { config, agentId }: ChassisWish): Operation[] {
-  const operations: Operation[] = [];
-  for (const chassis of model.sb.chassis) {
-    if (chassis.name === config.name || chassis.external_ids.get(agentIdKey) !== agentId) continue;
-    operations.push(...removeChassisOperations(model, chassis.name));
+/** Chassis of the same agent under other names: they hold the tunnel endpoints that it needs now. */
+function formerNames(model: Model, { config, agentId }: ChassisWish): ReadonlySet<string> {
+  const names = new Set<string>();
+  for (const { name, external_ids: ids } of model.sb.chassis) {
+    if (name !== config.name && ids.get(agentIdKey) === agentId) names.add(name);
   }
-  return operations;
+  return names;
 }
 
 /** Removes a chassis and releases its ports. Its Encap rows go with it: nothing else refers to them. */
