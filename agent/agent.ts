@@ -77,10 +77,6 @@ export class Agent {
       signal: this.#life.signal,
       log,
     });
-    this.#database.onStatus(({ state, remote, error }) => {
-      if (state === 'connected') log.info('connected to the local database', { remote });
-      if (state === 'backoff') log.warn('no connection to the local database', { remote, reason: error });
-    });
   }
 
   /** Runs until `signal` aborts or `decommission` is through. Throws what keeps it from starting. */

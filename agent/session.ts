@@ -163,14 +163,9 @@ export class ControllerSession implements ControllerOutlet {
   /** Waits until there is somebody to be and somebody to call. Empty when `signal` aborts. */
   async #addresses(signal: AbortSignal): Promise<readonly ListenAddress[]> {
     while (!signal.aborted) {
-      const addresses = this.#options.controllers ?? this.#readControllers();
-      const isReady = this.#chassis !== undefined && this.#interfaces !== undefined && addresses.length > 0;
-      if (isReady) return addresses;
-      this.#setStatus(
-        'waiting',
-        '',
-        this.#chassis === undefined ? 'the chassis is not configured' : this.#status.error,
-      );
+      const found = this.#findAddresses();
+      if (typeof found !== 'string') return found;
+      this.#setStatus('waiting', '', found);
       await new Promise<void>((resolve) => {
         this.#changed = resolve;
       });
@@ -178,25 +173,19 @@ export class ControllerSession implements ControllerOutlet {
     return [];
   }
 
-  #readControllers(): readonly ListenAddress[] {
+  /** The controllers to call, or what is missing for that. */
+  #findAddresses(): readonly ListenAddress[] | string {
+    if (this.#interfaces === undefined) return 'the local database has not been read yet';
+    if (this.#chassis === undefined) return 'the chassis is not configured';
+    if (this.#options.controllers !== undefined) return this.#options.controllers;
     const text = this.#controllersFromDatabase;
     if (text === undefined) {
-      this.#setStatus(
-        'waiting',
-        '',
-        'neither --controller nor Open_vSwitch.external_ids:iovn-controller names one',
-      );
-      return [];
+      return 'neither --controller nor Open_vSwitch.external_ids:iovn-controller names a controller';
     }
     try {
       return parseListenAddresses(text);
     } catch (error) {
-      this.#setStatus(
-        'waiting',
-        '',
-        `Open_vSwitch.external_ids:iovn-controller '${text}': ${errorMessage(error)}`,
-      );
-      return [];
+      return `Open_vSwitch.external_ids:iovn-controller '${text}': ${errorMessage(error)}`;
     }
   }
 
@@ -252,7 +241,7 @@ export class ControllerSession implements ControllerOutlet {
   #setStatus(state: SessionStatus['state'], controller: string, error: string | undefined): void {
     const { now, log } = this.#options;
     const isNewWait = state === 'waiting' && error !== undefined && error !== this.#status.error;
-    if (isNewWait) log.warn('waiting before connecting to a controller', { reason: error });
+    if (isNewWait) log.info('waiting before connecting to a controller', { reason: error });
     const sinceMs = state === this.#status.state ? this.#status.sinceMs : now();
     this.#status = { state, controller, sinceMs, error };
   }

@@ -30,7 +30,9 @@ function flagsOf({ port, device }: PluggedPort): number {
   if (port.enabled) flags |= portFlags.PORT_ENABLED;
   if (port.portSecurity.length > 0) flags |= portFlags.PORT_SECURITY;
   if (device.kind === 'veth' && device.peerInOtherNamespace) flags |= portFlags.PORT_REDIRECT_PEER;
-  const allListIp6 = port.portSecurity.every(({ addresses }) => addresses.some(({ address }) => address.length === 16));
+  const allListIp6 = port.portSecurity.every(({ addresses }) =>
+    addresses.some(({ address }) => address.length === 16),
+  );
   if (!allListIp6) flags |= portFlags.PORT_ANY_ND_TARGET;
   return flags;
 }
@@ -46,7 +48,12 @@ function portEntries(plugged: PluggedPort): TableEntry[] {
   });
   return [
     { table: 'ports', key: hexKey(encodeUint32(slot)), value, owner },
-    { table: 'ports_by_ifindex', key: hexKey(encodeUint32(device.ifindex)), value: encodeUint32(slot), owner },
+    {
+      table: 'ports_by_ifindex',
+      key: hexKey(encodeUint32(device.ifindex)),
+      value: encodeUint32(slot),
+      owner,
+    },
   ];
 }
 

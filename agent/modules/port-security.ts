@@ -48,7 +48,9 @@ function sameAddress(a: Uint8Array, b: Uint8Array): boolean {
 
 /** OVN's reading of an address: a host part that is not zero, or none at all, means one host. */
 function isHost(prefix: IpPrefix): boolean {
-  return prefix.prefixLength === prefix.address.length * 8 || !sameAddress(withHostBits(prefix, 0), prefix.address);
+  return (
+    prefix.prefixLength === prefix.address.length * 8 || !sameAddress(withHostBits(prefix, 0), prefix.address)
+  );
 }
 
 /** fe80::/64 with the modified EUI-64 of the MAC (RFC 4291, appendix A). */
@@ -98,7 +100,9 @@ function covers(prefix: IpPrefix, address: Uint8Array): boolean {
 
 /** A host found in the first map is not looked for among the prefixes: it needs what they allow, too. */
 function hostFlags({ hosts, prefixes }: MacRules, address: Uint8Array): number {
-  const own = hosts.filter((host) => sameAddress(host.address, address)).reduce((all, { flags }) => all | flags, 0);
+  const own = hosts
+    .filter((host) => sameAddress(host.address, address))
+    .reduce((all, { flags }) => all | flags, 0);
   return prefixes.some((prefix) => covers(prefix, address)) ? own | bothWays : own;
 }
 
@@ -120,23 +124,27 @@ function portEntries({ port, slot }: PluggedPort): TableEntry[] {
       value: encodeAllowedMac({ flags: macFlags }),
       owner,
     };
-    const addresses = hosts.map(({ address }): TableEntry => ({
-      table: 'allowed_addresses',
-      key: hexKey(encodeAllowedAddressKey(addressKey(slot, mac, address))),
-      value: encodeAllowedAddress({ flags: hostFlags(rules, address) }),
-      owner,
-    }));
-    const networks = prefixes.map(({ address, prefixLength }): TableEntry => ({
-      table: 'allowed_prefixes',
-      key: hexKey(
-        encodeAllowedPrefixKey({
-          prefixLength: keyBitsBeforeAddress + prefixLength,
-          address: addressKey(slot, mac, address),
-        }),
-      ),
-      value: encodeAllowedAddress({ flags: bothWays }),
-      owner,
-    }));
+    const addresses = hosts.map(
+      ({ address }): TableEntry => ({
+        table: 'allowed_addresses',
+        key: hexKey(encodeAllowedAddressKey(addressKey(slot, mac, address))),
+        value: encodeAllowedAddress({ flags: hostFlags(rules, address) }),
+        owner,
+      }),
+    );
+    const networks = prefixes.map(
+      ({ address, prefixLength }): TableEntry => ({
+        table: 'allowed_prefixes',
+        key: hexKey(
+          encodeAllowedPrefixKey({
+            prefixLength: keyBitsBeforeAddress + prefixLength,
+            address: addressKey(slot, mac, address),
+          }),
+        ),
+        value: encodeAllowedAddress({ flags: bothWays }),
+        owner,
+      }),
+    );
     return [allowedMac, ...addresses, ...networks];
   });
 }

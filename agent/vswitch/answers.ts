@@ -5,7 +5,13 @@ import type { Link, Links } from '../links.js';
 import { suppliedInterfaceTypes } from './interface-types.js';
 import { resolveDevice } from './interfaces.js';
 import { assignOfports } from './ofports.js';
-import { type BridgeRow, type InterfaceRow, type OpenVswitchRow, type VswitchTables, vswitchTables } from './tables.js';
+import {
+  type BridgeRow,
+  type InterfaceRow,
+  type OpenVswitchRow,
+  type VswitchTables,
+  vswitchTables,
+} from './tables.js';
 import { type BridgeInterfaces, isLocalInterface, type Topology } from './topology.js';
 
 type InterfaceValues = RowValues<VswitchTables['interface']>;
@@ -99,7 +105,9 @@ function rootOperations(row: OpenVswitchRow): readonly Operation[] {
     ...(row.iface_types.length === 0 && { iface_types: [...suppliedInterfaceTypes] }),
     ...(row.cur_cfg !== row.next_cfg && { cur_cfg: row.next_cfg }),
   };
-  return Object.keys(values).length === 0 ? [] : [update(vswitchTables.openVswitch, byUuid(row._uuid), values)];
+  return Object.keys(values).length === 0
+    ? []
+    : [update(vswitchTables.openVswitch, byUuid(row._uuid), values)];
 }
 
 /**

@@ -24,7 +24,8 @@ export function openError(name: string, reason: string): string {
 
 /** The device behind a row of any bridge, the bridges' local interfaces excepted. */
 export function resolveDevice(row: InterfaceRow, links: Links): Resolution {
-  if (!isSupplied(row.type)) return { error: openError(row.name, `interface type ${row.type} is not supported`) };
+  if (!isSupplied(row.type))
+    return { error: openError(row.name, `interface type ${row.type} is not supported`) };
   if (row.type !== 'internal') {
     const device = links.get(row.name);
     return device ? { device } : { error: openError(row.name, 'No such device') };
@@ -50,7 +51,11 @@ function resolveAll(rows: readonly InterfaceRow[], links: Links): VifInterface[]
  * The VIFs of the integration bridge, by name. When several usable ones carry the same iface-id the first by name
  * has it, whatever the order in which they came, and the error of the others names it.
  */
-export function readVifInterfaces(topology: Topology, integrationBridge: string, links: Links): readonly VifInterface[] {
+export function readVifInterfaces(
+  topology: Topology,
+  integrationBridge: string,
+  links: Links,
+): readonly VifInterface[] {
   const found = topology.bridges.find(({ bridge }) => bridge.name === integrationBridge);
   if (found === undefined) return [];
   const rows = found.interfaces.filter((row) => !isLocalInterface(found.bridge, row));
@@ -58,7 +63,8 @@ export function readVifInterfaces(topology: Topology, integrationBridge: string,
   return resolveAll(rows, links).map((vif) => {
     if (vif.error !== undefined) return vif;
     const holder = holders.get(vif.ifaceId);
-    if (holder !== undefined) return { ...vif, error: `iface-id ${vif.ifaceId} is already used by ${holder}` };
+    if (holder !== undefined)
+      return { ...vif, error: `iface-id ${vif.ifaceId} is already used by ${holder}` };
     holders.set(vif.ifaceId, vif.name);
     return vif;
   });

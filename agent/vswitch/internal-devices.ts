@@ -31,7 +31,8 @@ export function planInternalDevices(topology: Topology, links: Links): InternalD
   const wanted = new Map<string, string>();
   for (const { bridge, interfaces } of topology.bridges) {
     for (const row of interfaces) {
-      if (row.type === 'internal' && !isLocalInterface(bridge, row)) wanted.set(attachEndName(row.name), row.name);
+      if (row.type === 'internal' && !isLocalInterface(bridge, row))
+        wanted.set(attachEndName(row.name), row.name);
     }
   }
   const present = [...links.values()].filter(({ name }) => isAttachEnd(name));

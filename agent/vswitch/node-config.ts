@@ -39,7 +39,8 @@ type Lookup = (key: string) => string | undefined;
 function lookupIn(row: OpenVswitchRow): Lookup {
   const systemId = row.external_ids.get('system-id');
   return (key) =>
-    (systemId === undefined ? undefined : row.external_ids.get(`${key}-${systemId}`)) ?? row.external_ids.get(key);
+    (systemId === undefined ? undefined : row.external_ids.get(`${key}-${systemId}`)) ??
+    row.external_ids.get(key);
 }
 
 function list(text: string | undefined): readonly string[] {
@@ -63,7 +64,12 @@ function readEncaps(lookup: Lookup, warnings: string[]): readonly EncapConfig[] 
   return types.flatMap((type) => ips.map((ip) => ({ type, ip, options })));
 }
 
-function otherConfig(topology: Topology, row: OpenVswitchRow, lookup: Lookup, bridgeName: string): Record<string, string> {
+function otherConfig(
+  topology: Topology,
+  row: OpenVswitchRow,
+  lookup: Lookup,
+  bridgeName: string,
+): Record<string, string> {
   const bridge = topology.bridges.find(({ bridge }) => bridge.name === bridgeName)?.bridge;
   const types = row.iface_types.length > 0 ? row.iface_types : suppliedInterfaceTypes;
   return {
@@ -89,7 +95,13 @@ export function readNodeConfig(topology: Topology, osHostname: string): NodeConf
   const row = topology.openVswitch;
   if (row === undefined) {
     const problem = 'the database has no Open_vSwitch row: nobody has initialized it (ovs-vsctl init)';
-    return { integrationBridge: defaultBridge, controller: undefined, chassis: undefined, problem, warnings: [] };
+    return {
+      integrationBridge: defaultBridge,
+      controller: undefined,
+      chassis: undefined,
+      problem,
+      warnings: [],
+    };
   }
   const lookup = lookupIn(row);
   const warnings: string[] = [];
