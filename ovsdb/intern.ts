@@ -1,6 +1,6 @@
 import type { Intern } from './values.js';
 
-const longestInternedLength = 40;
+const longestInternedLength = 64;
 const capacity = 65_536;
 
 /** An `Intern` with bounded memory: it forgets everything when it is full. Long strings pass through. */

@@ -12,6 +12,15 @@ export interface AnyRowChange {
 /** What a batch changed, by the server's table names; tables without a change are left out. */
 export type TableChanges = ReadonlyMap<string, readonly AnyRowChange[]>;
 
+/** One table's rows; a load puts another map in place of this one. */
+export interface HeldTable {
+  readonly rows: ReadonlyMap<Uuid, AnyRow>;
+}
+
+interface MutableTable extends HeldTable {
+  rows: Map<Uuid, AnyRow>;
+}
+
 /** After so many rows a computation offers to pause. */
 const rowsPerStep = 2000;
 
@@ -21,23 +30,29 @@ const rowsPerStep = 2000;
  * another is being computed.
  */
 export class Replica {
-  readonly tables: ReadonlyMap<string, Map<Uuid, AnyRow>>;
+  readonly #tables: ReadonlyMap<string, MutableTable>;
 
   constructor(tableNames: readonly string[]) {
-    this.tables = new Map(tableNames.map((name) => [name, new Map<Uuid, AnyRow>()]));
+    this.#tables = new Map(tableNames.map((name) => [name, { rows: new Map<Uuid, AnyRow>() }]));
   }
 
-  /** Makes the contents exactly those of `batch`; returns the difference to what was held. */
+  get tables(): ReadonlyMap<string, HeldTable> {
+    return this.#tables;
+  }
+
+  /** Makes the contents exactly those of `batch`, which must not be used afterwards; returns the difference to what was held. */
   *load(batch: RowBatch): Generator<undefined, TableChanges> {
     const changes = new Map<string, readonly AnyRowChange[]>();
-    for (const [name, held] of this.tables) {
-      const loaded = batch.tables.get(name)?.rows ?? new Map<Uuid, AnyRow>();
+    const loaded = new Map<MutableTable, Map<Uuid, AnyRow>>();
+    for (const [name, table] of this.#tables) {
+      const rows = batch.tables.get(name)?.rows ?? new Map<Uuid, AnyRow>();
       const tableChanges: AnyRowChange[] = [];
-      yield* collectArrivals(held, loaded, tableChanges);
-      yield* collectDepartures(held, loaded, tableChanges);
+      yield* collectArrivals(table.rows, rows, tableChanges);
+      yield* collectDepartures(table.rows, rows, tableChanges);
       if (tableChanges.length > 0) changes.set(name, tableChanges);
+      loaded.set(table, rows);
     }
-    this.#commit(changes);
+    for (const [table, rows] of loaded) table.rows = rows;
     return changes;
   }
 
@@ -45,7 +60,7 @@ export class Replica {
   *apply(batch: RowBatch): Generator<undefined, TableChanges> {
     const changes = new Map<string, readonly AnyRowChange[]>();
     for (const [name, { rows, deleted }] of batch.tables) {
-      const held = this.tables.get(name);
+      const held = this.#tables.get(name)?.rows;
       if (held === undefined) continue;
       const tableChanges: AnyRowChange[] = [];
       yield* collectArrivals(held, rows, tableChanges);
@@ -61,7 +76,7 @@ export class Replica {
 
   #commit(changes: TableChanges): void {
     for (const [name, tableChanges] of changes) {
-      const held = this.tables.get(name);
+      const held = this.#tables.get(name)?.rows;
       for (const { uuid, after } of tableChanges) {
         if (after === undefined) held?.delete(uuid);
         else held?.set(uuid, after);

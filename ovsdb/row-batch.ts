@@ -5,7 +5,7 @@ import type { AnyRow, RowReader } from './row-reader.js';
 import { parseUuid } from './values.js';
 
 /** What is held now, by the server's table names. */
-export type HeldRows = ReadonlyMap<string, ReadonlyMap<Uuid, AnyRow>>;
+export type HeldRows = ReadonlyMap<string, { readonly rows: ReadonlyMap<Uuid, AnyRow> }>;
 
 export interface TableBatch {
   /** Rows as they are after the batch. One that equals the held row is that very object. */
@@ -62,7 +62,7 @@ export class RowBatch {
 
   /** The row after the update, undefined when it is gone. */
   #rowAfter(reader: RowReader, uuid: Uuid, rowUpdate: JsonObject): AnyRow | undefined {
-    const held = this.#held.get(reader.tableName)?.get(uuid);
+    const held = this.#held.get(reader.tableName)?.rows.get(uuid);
     const whole = rowUpdate['initial'] ?? rowUpdate['insert'] ?? rowUpdate['new'];
     if (isJsonObject(whole)) {
       const row = reader.read(uuid, whole);

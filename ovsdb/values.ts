@@ -58,14 +58,14 @@ export function decodeValue(
   const elements = elementsOf(wire);
   if (column.kind !== 'set' && elements.length > 1) return undefined;
   if (column.kind === 'scalar' && elements.length !== 1) return undefined;
-  const atoms: Atom[] = [];
-  for (const element of elements) {
-    const atom = decodeAtom(column.key, element, intern);
-    if (atom === undefined) return undefined;
-    atoms.push(atom);
-  }
-  if (column.kind !== 'set') return { value: atoms[0] };
-  return { value: atoms };
+  // map() makes an array of exactly this length; one that grows by push has room for 16 more.
+  const atoms = elements.map((element) => decodeAtom(column.key, element, intern));
+  if (!allAtoms(atoms)) return undefined;
+  return { value: column.kind === 'set' ? atoms : atoms[0] };
+}
+
+function allAtoms(atoms: readonly (Atom | undefined)[]): atoms is readonly Atom[] {
+  return !atoms.includes(undefined);
 }
 
 function decodeMap(
