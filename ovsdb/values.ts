@@ -108,7 +108,7 @@ function elementsOf(value: Json): readonly Json[] {
 
 /**
  * The value after a `modify` of update2 (ovsdb-server(7) §4.1.14) to a column that may hold several elements: elements
- * or pairs in both are removed, others are added or replace the pair of the same key.
+ * or pairs in both are removed, others are added or replace the pair of the same key. The result is in the server's order.
  */
 export function applyDifference(before: ColumnValue, difference: ColumnValue): ColumnValue {
   if (isMap(difference)) {
@@ -117,7 +117,7 @@ export function applyDifference(before: ColumnValue, difference: ColumnValue): C
       if (after.get(key) === value) after.delete(key);
       else after.set(key, value);
     }
-    return after;
+    return new Map([...after].sort(([a], [b]) => compareAtoms(a, b)));
   }
   const after = new Set(asSet(before));
   for (const atom of asSet(difference)) {
@@ -126,8 +126,8 @@ export function applyDifference(before: ColumnValue, difference: ColumnValue): C
   return [...after].sort(compareAtoms);
 }
 
-/** As the server orders a set's elements: numbers by value, strings by their characters, false before true. */
-export function compareAtoms(a: Atom, b: Atom): number {
+/** As the server orders elements and keys: numbers by value, strings by their characters, false before true. */
+function compareAtoms(a: Atom, b: Atom): number {
   if (a === b) return 0;
   return a < b ? -1 : 1;
 }
