@@ -1,7 +1,8 @@
 // Writes generated/bpf/layouts.ts and docs/drop-reasons.md from the headers in bpf/ and what clang makes of them.
 // With --check it writes nothing and fails when docs/drop-reasons.md, which is committed, is not current.
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 
 import { packageRoot } from '../common/package-root.js';
@@ -16,16 +17,14 @@ const page = path.join(packageRoot, 'docs', 'drop-reasons.md');
 /** Compiles a file that uses every type of the headers and asks the result's BTF for their layouts. */
 function readLayouts(header: string): Layouts {
   const names = findNames(header);
-  const source = path.join(folder, 'layouts.c');
-  const object = path.join(folder, 'layouts.o');
-  mkdirSync(folder, { recursive: true });
+  const work = mkdtempSync(path.join(os.tmpdir(), 'iovn-btf-'));
+  const source = path.join(work, 'layouts.c');
+  const object = path.join(work, 'layouts.o');
   writeFileSync(source, referenceAll(names, headers));
-  const include = [
-    `-I${path.join(packageRoot, 'bpf')}`,
-    ...(process.env['BPF_CFLAGS'] ?? '').split(' ').filter(Boolean),
-  ];
-  execFileSync('clang', ['-O2', '-g', '-target', 'bpf', ...include, '-c', source, '-o', object]);
+  const includes = [`-I${path.join(packageRoot, 'bpf')}`, `-I/usr/include/${os.machine()}-linux-gnu`];
+  execFileSync('clang', ['-O2', '-g', '-target', 'bpf', ...includes, '-c', source, '-o', object]);
   const json = execFileSync('bpftool', ['--json', 'btf', 'dump', 'file', object], { encoding: 'utf8' });
+  rmSync(work, { recursive: true });
   const all = new Set([...names.structs, ...names.enums, 'constants']);
   const layouts = parseBtf(json, all);
   const found = new Set([...layouts.structs, ...layouts.enums].map(({ name }) => name));
@@ -56,6 +55,7 @@ if (process.argv.includes('--check')) {
     process.exitCode = 1;
   }
 } else {
+  mkdirSync(folder, { recursive: true });
   writeFileSync(path.join(folder, 'layouts.ts'), emitLayouts(layouts, reasons));
   mkdirSync(path.dirname(page), { recursive: true });
   writeFileSync(page, text);

@@ -9,11 +9,11 @@ npx --no-install proto-loader-gen-types --longs=String --enums=String --defaults
 
 # Debian keeps bpftool in sbin.
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
-export BPF_CFLAGS="-I/usr/include/$(uname -m)-linux-gnu"
 mkdir -p generated/bpf
 for source in bpf/*.bpf.c; do
   object=generated/bpf/$(basename "$source" .c).o
-  clang -O2 -g -Wall -Wextra -Werror -target bpf -mcpu=v3 "$BPF_CFLAGS" -Ibpf -c "$source" -o "$object.new"
+  clang -O2 -g -Wall -Wextra -Werror -target bpf -mcpu=v3 \
+    "-I/usr/include/$(uname -m)-linux-gnu" -Ibpf -c "$source" -o "$object.new"
   # Without DWARF, which only debuggers read; BTF stays.
   llvm-strip -g "$object.new"
   mv "$object.new" "$object"

@@ -85,7 +85,7 @@ export function decodeMessages(datagram: Buffer): Message[] | undefined {
 
 /** The positive errno of an NLMSG_ERROR message; 0 is an acknowledgement. */
 export function decodeError(payload: Buffer): number {
-  return payload.length < 4 ? 0 : -payload.readInt32LE(0);
+  return payload.length < 4 ? 0 : Math.abs(payload.readInt32LE(0));
 }
 
 /** Reads the payload of RTM_NEWLINK or RTM_DELLINK; undefined when it describes no interface. */

@@ -13,7 +13,7 @@ import {
   verifierReason,
 } from '../../agent/libbpf/kernel-error.js';
 import { packageRoot } from '../../common/package-root.js';
-import { enterPrivateNamespaces, runSync } from '../support/private-namespace.js';
+import { enterPrivateNamespaces } from '../support/private-namespace.js';
 import { makeBpffsDir, open } from './support.js';
 
 enterPrivateNamespaces();
@@ -73,7 +73,7 @@ test('something else than an object is refused', (t) => {
 function compile(folder: string, name: string, body: string): string {
   const source = path.join(folder, `${name}.bpf.c`);
   const objectFile = path.join(folder, `${name}.bpf.o`);
-  const includes = [`-I/usr/include/${runSync('uname', '-m').trim()}-linux-gnu`];
+  const includes = [`-I/usr/include/${os.machine()}-linux-gnu`];
   writeFileSync(
     source,
     `#include <linux/bpf.h>\n#include <bpf/bpf_helpers.h>\n${body}\nchar LICENSE[] SEC("license") = "GPL";\n`,
