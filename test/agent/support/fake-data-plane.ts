@@ -1,0 +1,114 @@
+import type { Ifindex } from '../../../common/addresses.js';
+import {
+  type Attachment,
+  type AttachMode,
+  type DataPlane,
+  type PortCounters,
+  type TableEntries,
+  type TableName,
+  tableNames,
+  type TableUsage,
+  type WriteFailure,
+} from '../../../agent/data-plane.js';
+
+/** A kernel in memory, with knobs for what goes wrong. */
+export class FakeDataPlane implements DataPlane {
+  readonly attachMode: AttachMode = 'tcx';
+  readonly slotCount: number;
+  readonly tables = new Map<TableName, Map<string, Uint8Array>>(tableNames.map((name) => [name, new Map()]));
+  readonly attached = new Map<Ifindex, boolean>();
+  /** Every change, as `write TABLE KEY`, `delete TABLE KEY`, `attach N`, `detach N`. */
+  readonly changes: string[] = [];
+  readonly resetSlots: number[] = [];
+  counters = new Map<number, PortCounters>();
+  counterReads = 0;
+  destroyed = false;
+  /** Makes a write fail. */
+  refuse: (table: TableName, key: string) => WriteFailure['code'] | undefined = () => undefined;
+  /** Makes attaching fail. */
+  refuseAttach: (ifindex: Ifindex) => boolean = () => false;
+
+  constructor(slotCount = 64) {
+    this.slotCount = slotCount;
+  }
+
+  table(name: TableName): Map<string, Uint8Array> {
+    const found = this.tables.get(name);
+    if (found === undefined) throw new Error(`no table ${name}`);
+    return found;
+  }
+
+  /** Everything that is there, as comparable text. */
+  contents(): unknown {
+    const tables = [...this.tables].map(([name, entries]) => [
+      name,
+      [...entries].map(([key, value]) => `${key}=${Buffer.from(value).toString('hex')}`).sort(),
+    ]);
+    return { tables, attached: [...this.attached].sort(([a], [b]) => a - b) };
+  }
+
+  readTable(table: TableName): TableEntries {
+    return new Map(this.table(table));
+  }
+
+  writeEntries(table: TableName, entries: TableEntries): readonly WriteFailure[] {
+    return [...entries].flatMap(([key, value]) => {
+      const code = this.refuse(table, key);
+      if (code !== undefined) return [{ key, code, message: `refused: ${code}` }];
+      this.changes.push(`write ${table} ${key}`);
+      this.table(table).set(key, value);
+      return [];
+    });
+  }
+
+  deleteEntries(table: TableName, keys: readonly string[]): readonly WriteFailure[] {
+    for (const key of keys) {
+      this.changes.push(`delete ${table} ${key}`);
+      this.table(table).delete(key);
+    }
+    return [];
+  }
+
+  readAttachments(): readonly Attachment[] {
+    return [...this.attached].map(([ifindex, intact]) => ({ ifindex, intact }));
+  }
+
+  attach(ifindex: Ifindex): void {
+    if (this.refuseAttach(ifindex)) throw new Error(`cannot attach to ${ifindex}`);
+    this.changes.push(`attach ${ifindex}`);
+    this.attached.set(ifindex, true);
+  }
+
+  detach(ifindex: Ifindex): void {
+    this.changes.push(`detach ${ifindex}`);
+    this.attached.delete(ifindex);
+  }
+
+  readCounters(slots: readonly number[]): ReadonlyMap<number, PortCounters> {
+    this.counterReads += 1;
+    const zero = { receivedPackets: 0n, receivedBytes: 0n, sentPackets: 0n, sentBytes: 0n, drops: [] };
+    return new Map(slots.map((slot) => [slot, this.counters.get(slot) ?? zero]));
+  }
+
+  resetCounters(slot: number): void {
+    this.resetSlots.push(slot);
+  }
+
+  usage(): readonly TableUsage[] {
+    return [...this.tables].map(([name, { size }]) => ({ name, entries: size, capacity: 100 }));
+  }
+
+  retireOldGenerations(): void {
+    this.changes.push('retire');
+  }
+
+  close(): void {
+    this.changes.push('close');
+  }
+
+  destroy(): void {
+    this.destroyed = true;
+    this.attached.clear();
+    for (const entries of this.tables.values()) entries.clear();
+  }
+}

@@ -1,0 +1,74 @@
+import { type Ifindex, type Mac, parseMac } from '../../../common/addresses.js';
+import type { Devices, Link, Links } from '../../../agent/links.js';
+
+const anyMac = parseMac('0e:00:00:00:00:01') as Mac;
+
+export function makeLink(name: string, ifindex: number, parts: Partial<Link> = {}): Link {
+  return {
+    ifindex: ifindex as Ifindex,
+    name,
+    mac: anyMac,
+    mtu: 1500,
+    adminUp: true,
+    operUp: true,
+    kind: 'tun',
+    peerInOtherNamespace: false,
+    ...parts,
+  };
+}
+
+/** The devices of a machine in memory. */
+export class FakeDevices implements Devices {
+  readonly #links = new Map<string, Link>();
+  readonly #listeners = new Set<() => void>();
+  #nextIfindex = 100;
+  readonly created: string[] = [];
+
+  get links(): Links {
+    return this.#links;
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  /** Adds or replaces a device. */
+  add(name: string, ifindex: number, parts: Partial<Link> = {}): void {
+    this.#links.set(name, makeLink(name, ifindex, parts));
+    this.#notify();
+  }
+
+  remove(name: string): void {
+    if (this.#links.delete(name)) this.#notify();
+  }
+
+  createVeth(name: string, peerName: string): void {
+    this.created.push(`${name} ${peerName}`);
+    this.#links.set(
+      name,
+      makeLink(name, this.#nextIfindex++, { kind: 'veth', adminUp: false, operUp: false }),
+    );
+    this.#links.set(
+      peerName,
+      makeLink(peerName, this.#nextIfindex++, { kind: 'veth', adminUp: false, operUp: false }),
+    );
+    this.#notify();
+  }
+
+  deleteLink(ifindex: Ifindex): void {
+    for (const link of [...this.#links.values()]) if (link.ifindex === ifindex) this.#links.delete(link.name);
+    this.#notify();
+  }
+
+  setUp(ifindex: Ifindex): void {
+    for (const link of [...this.#links.values()]) {
+      if (link.ifindex === ifindex) this.#links.set(link.name, { ...link, adminUp: true, operUp: true });
+    }
+    this.#notify();
+  }
+
+  #notify(): void {
+    for (const listener of this.#listeners) listener();
+  }
+}
