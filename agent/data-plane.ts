@@ -5,6 +5,7 @@ export const tableNames = [
   'ports',
   'ports_by_ifindex',
   'destinations',
+  'neighbours',
   'multicast_members',
   'allowed_macs',
   'allowed_addresses',

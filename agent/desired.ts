@@ -2,6 +2,7 @@ import type { Ifindex } from '../common/addresses.js';
 import type { TableName } from './data-plane.js';
 import type { Intent } from './intent.js';
 import type { LocalPort, SlotKey } from './local-ports.js';
+import { arpNdResponder } from './modules/arp-nd-responder.js';
 import type { IoModule, ModuleInput, PluggedPort, SwitchPort } from './modules/io-module.js';
 import { l2Switch } from './modules/l2-switch.js';
 import { portSecurity } from './modules/port-security.js';
@@ -9,7 +10,7 @@ import type { KernelTarget } from './plan.js';
 import type { ResourceProblem, ResourceRef } from './resources.js';
 import type { VifInterface } from './vswitch/interfaces.js';
 
-const modules: readonly IoModule[] = [l2Switch, portSecurity];
+const modules: readonly IoModule[] = [l2Switch, portSecurity, arpNdResponder];
 
 /** What the kernel should hold, and whom each entry is for. */
 export interface Desired extends KernelTarget {

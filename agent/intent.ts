@@ -1,6 +1,7 @@
 import { type IpPrefix, type Mac, macFromBytes } from '../common/addresses.js';
 import { errorMessage } from '../common/errors.js';
 import { v1 } from '../common/proto.js';
+import type { Neighbour } from '../generated/proto/iovn/v1/Neighbour.js';
 import type { Port } from '../generated/proto/iovn/v1/Port.js';
 import type { PortSecurity } from '../generated/proto/iovn/v1/PortSecurity.js';
 import type { Switch } from '../generated/proto/iovn/v1/Switch.js';
@@ -21,6 +22,13 @@ export interface PortSecurityEntry {
   readonly addresses: readonly IpPrefix[];
 }
 
+/** An address that the switch answers ARP requests or neighbour solicitations for. */
+export interface NeighbourIntent {
+  /** 4 or 16 bytes, network order. */
+  readonly address: Uint8Array;
+  readonly mac: Mac;
+}
+
 export interface PortIntent {
   /** Port_Binding.logical_port */
   readonly name: string;
@@ -32,6 +40,7 @@ export interface PortIntent {
   readonly macs: readonly Mac[];
   readonly portSecurity: readonly PortSecurityEntry[];
   readonly multicastGroups: readonly number[];
+  readonly neighbours: readonly NeighbourIntent[];
   /** Chassis.name of where it is bound, '' when it is not. */
   readonly chassis: string;
   /** Uuid of the Port_Binding row. */
@@ -92,6 +101,13 @@ function readPortSecurity({ mac, addresses }: PortSecurity): PortSecurityEntry {
   return { mac: readMac(mac), addresses: prefixes };
 }
 
+function readNeighbour({ address, mac }: Neighbour): NeighbourIntent {
+  if (address.length !== 4 && address.length !== 16) {
+    throw new InvalidResource(`an IP address of ${address.length} bytes`);
+  }
+  return { address: Uint8Array.from(address), mac: readMac(mac) };
+}
+
 function readSwitch(id: string, body: Switch): SwitchIntent {
   return {
     id,
@@ -112,6 +128,7 @@ function readPort(name: string, body: Port): PortIntent {
     multicastGroups: [
       ...new Set(body.multicast_groups.map((key) => requireKey('group key', key, maximumGroupKey))),
     ],
+    neighbours: body.neighbours.map(readNeighbour),
     chassis: body.chassis,
     binding: body.binding,
   };

@@ -35,6 +35,7 @@ const writeOrder: readonly TableName[] = [
   'ports',
   'ports_by_ifindex',
   'destinations',
+  'neighbours',
   'multicast_members',
 ];
 

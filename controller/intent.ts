@@ -1,11 +1,12 @@
-import { type Mac, macBytes } from '../common/addresses.js';
+import { macBytes } from '../common/addresses.js';
 import { v1 } from '../common/proto.js';
+import type { NeighbourInput } from '../generated/proto/iovn/v1/Neighbour.js';
 import type { PortInput } from '../generated/proto/iovn/v1/Port.js';
 import type { PortSecurityInput } from '../generated/proto/iovn/v1/PortSecurity.js';
 import type { InvalidRow } from './invalid-row.js';
-import { isDynamic, leadingMac, parseMacAndAddresses } from './lsp-addresses.js';
+import { isDynamic, type MacAndAddresses, parseMacAndAddresses } from './lsp-addresses.js';
 import type { Model } from './model.js';
-import type { LogicalSwitchPort } from './northbound.js';
+import type { LogicalSwitch, LogicalSwitchPort } from './northbound.js';
 import { type IntentResource, type ResourceSet, resourceKey } from './resource.js';
 import { type DatapathBinding, logicalSwitchOf, type PortBinding } from './southbound.js';
 
@@ -36,6 +37,7 @@ export function datapathIntent(model: Model, datapath: DatapathBinding | undefin
       nb_uuid: logicalSwitch._uuid,
     }),
   );
+  const context = { model, logicalSwitch, invalid };
   const groups = groupsByPort(model, datapath);
   const bindings = [...model.bindingsOn(datapath._uuid)].sort((a, b) =>
     compare(a.logical_port, b.logical_port),
@@ -43,59 +45,62 @@ export function datapathIntent(model: Model, datapath: DatapathBinding | undefin
   for (const binding of bindings) {
     const port = model.switchPort(binding.logical_port);
     if (port === undefined) continue;
-    const message = portMessage(model, binding, port, groups.get(binding._uuid) ?? [], invalid);
+    const message = portMessage(context, binding, port, groups.get(binding._uuid) ?? []);
     put(resources, 'Port', binding.logical_port, v1.Port.serialize(message));
   }
   return { resources, invalid };
 }
 
+/** What a port's message is made of beside its own rows, and where its invalid values are put. */
+interface Context {
+  readonly model: Model;
+  readonly logicalSwitch: LogicalSwitch;
+  readonly invalid: InvalidRow[];
+}
+
 function portMessage(
-  model: Model,
+  context: Context,
   binding: PortBinding,
   port: LogicalSwitchPort,
   groups: readonly number[],
-  invalid: InvalidRow[],
 ): PortInput {
+  const { model, invalid } = context;
   const enabled = port.enabled ?? true;
-  const macs = destinationMacs(model, port, invalid);
+  const entries = addressEntries(context, port);
+  const macs = new Set(entries.map(({ mac }) => mac));
   return {
     switch: binding.datapath,
     port_key: binding.tunnel_key,
     type: port.type,
     enabled,
-    macs: enabled ? macs.map(macBytes) : [],
+    macs: enabled ? [...macs].sort(compare).map(macBytes) : [],
     port_security: portSecurity(port, invalid),
     multicast_groups: [...groups].sort((a, b) => a - b),
     chassis: model.chassisName(binding.chassis) ?? '',
     binding: binding._uuid,
     nb_uuid: port._uuid,
+    neighbours: neighbours(context, port, entries),
   };
 }
 
 /** ovn-nb(5) Logical_Switch_Port.addresses; `unknown` is membership in a multicast group, not a MAC. */
-function destinationMacs(model: Model, port: LogicalSwitchPort, invalid: InvalidRow[]): readonly Mac[] {
-  const macs = new Set<Mac>();
-  for (const entry of port.addresses) {
-    const mac = destinationMac(model, port, entry, invalid);
-    if (mac !== undefined) macs.add(mac);
-  }
-  return [...macs].sort(compare);
+function addressEntries(context: Context, port: LogicalSwitchPort): readonly MacAndAddresses[] {
+  return port.addresses.flatMap((entry) => addressEntry(context, port, entry) ?? []);
 }
 
-function destinationMac(
-  model: Model,
+function addressEntry(
+  { model, invalid }: Context,
   port: LogicalSwitchPort,
   entry: string,
-  invalid: InvalidRow[],
-): Mac | undefined {
+): MacAndAddresses | undefined {
   if (entry === 'unknown') return undefined;
   if (entry === 'router') {
     const peer = model.routerPort(port.options.get('router-port') ?? '');
-    return peer === undefined ? undefined : leadingMac(peer.mac);
+    return peer === undefined ? undefined : parseMacAndAddresses(peer.mac);
   }
   if (isDynamic(entry)) {
     // Not yet allocated: northd fills it in within the same change, or says why not.
-    return leadingMac(port.dynamic_addresses ?? '') ?? leadingMac(entry);
+    return parseMacAndAddresses(port.dynamic_addresses ?? '') ?? parseMacAndAddresses(entry);
   }
   const parsed = parseMacAndAddresses(entry);
   if (parsed === undefined) {
@@ -105,7 +110,25 @@ function destinationMac(
     return undefined;
   }
   if (parsed.rest !== '') invalid.push(invalidEntry(port, 'addresses', entry, notAnAddress(parsed.rest)));
-  return parsed.mac;
+  return parsed;
+}
+
+/**
+ * The addresses for which OVN's ls_in_arp_rsp stage answers: not those of a port that also takes unknown MACs, since
+ * whatever is behind it may answer itself.
+ */
+function neighbours(
+  { logicalSwitch }: Context,
+  port: LogicalSwitchPort,
+  entries: readonly MacAndAddresses[],
+): NeighbourInput[] {
+  const transparent = logicalSwitch.other_config.get('vlan-passthru') === 'true';
+  const silent = port.type === '' && port.options.get('disable_arp_nd_rsp') === 'true';
+  if (transparent || silent || port.type === 'external' || port.addresses.includes('unknown')) return [];
+  const all = entries.flatMap(({ mac, addresses }) =>
+    addresses.map(({ address }) => ({ address, mac: macBytes(mac) })),
+  );
+  return all.sort((a, b) => Buffer.compare(a.address, b.address) || Buffer.compare(a.mac, b.mac));
 }
 
 function portSecurity(port: LogicalSwitchPort, invalid: InvalidRow[]): PortSecurityInput[] {

@@ -32,17 +32,12 @@ export function parseMacAndAddresses(text: string): MacAndAddresses | undefined 
   return { mac, addresses, rest: rest.trim() };
 }
 
-/** The MAC at the start of a text, whatever follows, as OVN takes Logical_Router_Port.mac. */
-export function leadingMac(text: string): Mac | undefined {
-  return parseMacAndAddresses(text)?.mac;
-}
-
 /** Whether an entry of `addresses` leaves the MAC, the IP or both to northd (ovn-nb(5), "dynamic"). */
 export function isDynamic(text: string): boolean {
   if (text === 'dynamic') return true;
   const [first = '', ...others] = text.split(' ');
   if (first === 'dynamic') return others.length <= 2 && others.every((other) => parseIp(other) !== undefined);
-  return others.length === 1 && others[0] === 'dynamic' && leadingMac(first) !== undefined;
+  return others.length === 1 && others[0] === 'dynamic' && parseMacAndAddresses(first) !== undefined;
 }
 
 interface Scanned {
