@@ -19,7 +19,10 @@ export type TableEntries = ReadonlyMap<string, Uint8Array>;
 /** Where the ingress program is attached. */
 export interface Attachment {
   readonly ifindex: Ifindex;
-  /** False when somebody put another program in place of ours, or the link is defunct. */
+  /**
+   * False when another program is in place of ours (an older generation's, say), the link is defunct, or it is
+   * attached in the other mode: `attach` puts it right.
+   */
   readonly intact: boolean;
 }
 

@@ -32,7 +32,7 @@ const idPattern = /^[0-9a-f]{16}$/;
 const incompletePrefix = 'incomplete_';
 
 /** 16 hex digits that differ whenever the object, a map's size or the layout of the pins does. */
-export function generationId({ objectBytes, sizes }: GenerationSource): string {
+function generationId({ objectBytes, sizes }: GenerationSource): string {
   const ordered = Object.entries(sizes).sort(([a], [b]) => (a < b ? -1 : 1));
   const hash = createHash('sha256').update(objectBytes);
   hash.update(JSON.stringify({ pinLayoutVersion, sizes: ordered }));

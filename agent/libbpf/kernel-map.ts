@@ -28,7 +28,7 @@ const mapTypePerCpuArray = 6;
 const entriesPerBatch = 16384;
 
 /** Reads `struct bpf_map_info` of a map. */
-export function readMapInfo(fd: number): MapInfo {
+function readMapInfo(fd: number): MapInfo {
   const info = Buffer.alloc(88);
   const length = Buffer.alloc(4);
   length.writeUInt32LE(info.length);
@@ -46,7 +46,7 @@ export function readMapInfo(fd: number): MapInfo {
 }
 
 /** Bytes that a look-up returns for one entry: of per-CPU maps, one value per possible CPU, each rounded up to 8 bytes. */
-export function lookupSize(info: MapInfo, possibleCpus: number): number {
+function lookupSize(info: MapInfo, possibleCpus: number): number {
   if (info.type !== mapTypePerCpuArray && info.type !== mapTypePerCpuHash) return info.valueSize;
   return Math.ceil(info.valueSize / 8) * 8 * possibleCpus;
 }

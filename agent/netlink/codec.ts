@@ -11,7 +11,7 @@ export const messageTypes = {
   getFilter: 46,
 } as const;
 
-export const requestFlags = {
+const requestFlags = {
   request: 0x1,
   acknowledge: 0x4,
   exclusive: 0x200,

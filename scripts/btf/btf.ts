@@ -7,7 +7,7 @@ export interface Field {
   readonly type: FieldType;
 }
 
-export type FieldType =
+type FieldType =
   | { readonly kind: 'integer'; readonly size: 1 | 2 | 4 | 8 }
   | { readonly kind: 'bytes'; readonly length: number }
   | { readonly kind: 'struct'; readonly name: string; readonly size: number };

@@ -3,7 +3,8 @@ import test from 'ava';
 import { constants, portFlags } from '../../generated/bpf/layouts.js';
 import { macBytes } from '../../common/addresses.js';
 import { arp, broadcast, ethernet, icmp, ipv4, mac } from '../support/packets.js';
-import { createDevice, enterPrivateNamespaces } from '../support/private-namespace.js';
+import { openPacketReceiver } from '../support/packet-receiver.js';
+import { createDevice, enterPrivateNamespaces, findIfindex } from '../support/private-namespace.js';
 import { BpfHarness, verdicts } from './harness.js';
 
 enterPrivateNamespaces();
@@ -62,12 +63,15 @@ test('a unicast frame is redirected unchanged and counted on both ports', (t) =>
   t.is(harness.counters(2).sentPackets, 1n);
 });
 
-test('a broadcast is copied to the other member, and dropped when there is none', (t) => {
+test('a broadcast is copied to the other member, and dropped when there is none', async (t) => {
   const { harness, devices } = openTwoPorts(t, 'bro');
+  const receiver = openPacketReceiver(findIfindex('brob-p'));
+  t.teardown(() => receiver.close());
   const request = arp({ operation: 'request', senderMac: first, senderIp: '10.0.0.1', targetIp: '10.0.0.9' });
   const packet = ethernet({ source: first, destination: broadcast }, request);
   harness.run(packet, { ifindex: devices[0] });
   t.is(harness.counters(2).sentPackets, 1n);
+  t.deepEqual(await receiver.waitForFrames(1), [packet]);
   harness.putGroup(datapathKey, constants.MULTICAST_FLOOD, [1]);
   t.is(harness.run(packet, { ifindex: devices[0] }).verdict, verdicts.drop);
   t.deepEqual(harness.drops(1), { no_receiver: 1 });

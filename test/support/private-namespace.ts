@@ -1,4 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 
 import ffi from 'ffi-napi';
 
@@ -28,6 +29,8 @@ export function enterPrivateNamespaces(): void {
   must(libc.unshare(newMountNamespace | newNetworkNamespace), 'unshare');
   must(libc.mount('none', '/', '', mountRecursivePrivate, Buffer.alloc(8)), 'making mounts private');
   must(libc.mount('bpf', privateBpffs, 'bpf', 0, Buffer.alloc(8)), 'mounting a bpf file system');
+  /* Interfaces send nothing of their own accord. */
+  writeFileSync('/proc/sys/net/ipv6/conf/default/disable_ipv6', '1');
   setUp(1 as Ifindex);
 }
 
