@@ -4,7 +4,7 @@ import { centralAddress, type OvnCentral, underlayBridge } from './central.js';
 import { controllerAddress, executable } from './controller.js';
 import type { NetworkNamespace } from './namespace.js';
 import { type CommandOptions, type CommandResult, type Daemon, run, runOk } from './process.js';
-import { bpffsRoot, type Testbed } from './testbed.js';
+import type { Testbed } from './testbed.js';
 import { waitFor } from './wait.js';
 
 const metricsUrl = 'http://127.0.0.1:9651';
@@ -23,6 +23,8 @@ export class Hypervisor {
   readonly namespace: NetworkNamespace;
   readonly ovsdb: Daemon;
   readonly agent: Daemon;
+  /** Where the agent pins. */
+  readonly bpffs: string;
   /** Command line of the agent, as in `ps`. */
   readonly agentCommand: readonly string[];
   readonly #bed: Testbed;
@@ -31,8 +33,7 @@ export class Hypervisor {
     this.#bed = bed;
     this.name = options.name;
     this.namespace = namespace;
-    const bpffs = `${bpffsRoot}/${namespace.name}`;
-    bed.scope.defer(`pins of ${options.name}`, () => rmSync(bpffs, { recursive: true, force: true }));
+    this.bpffs = bed.bpffs(options.name);
     this.ovsdb = bed.daemon({
       name: `${options.name}-ovsdb`,
       command: namespace.command([
@@ -47,8 +48,8 @@ export class Hypervisor {
       env: { OVS_RUNDIR: bed.folder, OVS_DBDIR: bed.folder },
     });
     const flags = ['--ovsdb', this.remote, '--controller', controllerAddress, '--insecure'];
-    const places = ['--state-dir', this.#file('state'), '--bpffs', bpffs, '--metrics', '127.0.0.1:9651'];
-    const level = ['--log-level', 'debug'];
+    const places = ['--state-dir', this.#file('state'), '--bpffs', this.bpffs, '--metrics', '127.0.0.1:9651'];
+    const level = ['--log-level', 'info'];
     this.agentCommand = [
       executable('iovn-agent'),
       ...flags,

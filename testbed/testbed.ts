@@ -7,7 +7,7 @@ import { Daemon, type DaemonParts, run, runOk } from './process.js';
 import { NetworkNamespace, removeNamespace } from './namespace.js';
 import { Scope } from './scope.js';
 
-export const bpffsRoot = '/sys/fs/bpf';
+const bpffsRoot = '/sys/fs/bpf';
 const bpffsMagic = 0xcafe4a11;
 const ownName = /^iovn-(\d+)-/;
 
@@ -32,6 +32,13 @@ export class Testbed {
 
   file(name: string): string {
     return path.join(this.folder, name);
+  }
+
+  /** A folder on the BPF file system for somebody to make and fill; removed when the testbed closes. */
+  bpffs(label: string): string {
+    const folder = `${bpffsRoot}/${this.prefix}-${label}`;
+    this.scope.defer(`pins of ${label}`, () => rmSync(folder, { recursive: true, force: true }));
+    return folder;
   }
 
   namespace(label: string): Promise<NetworkNamespace> {

@@ -13,7 +13,9 @@ export interface InspectData {
 }
 
 /** A controller's Inspect service on loopback that answers with what it is given. */
-export async function serveInspect(data: InspectData): Promise<{ readonly target: string; readonly close: () => void }> {
+export async function serveInspect(
+  data: InspectData,
+): Promise<{ readonly target: string; readonly close: () => void }> {
   const handlers: InspectHandlers = {
     GetStatus: (_call, callback) => callback(null, data.status),
     ListNodes: ({ request }, callback) => {
