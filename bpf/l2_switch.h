@@ -5,6 +5,7 @@
 
 #include "arp_nd_responder.h"
 #include "deliver.h"
+#include "learn.h"
 
 enum {
 	/* Members of one group that one packet is copied to: more than a node has slots for, so nobody is left out. */
@@ -97,11 +98,14 @@ static __always_inline int switch_frame(struct __sk_buff *skb, const struct port
 {
 	struct mac_key key = { .datapath_key = from->datapath_key };
 	const struct destination *to;
+	struct destination learned;
 
 	if (is_multicast(ethernet->destination))
 		return switch_multicast(skb, from, from_slot, ethernet);
 	__builtin_memcpy(key.mac, ethernet->destination, ETH_ADDRESS_LENGTH);
 	to = bpf_map_lookup_elem(&destinations, &key);
+	if (!to && find_learned(&key, &learned))
+		to = &learned;
 	if (!to)
 		return flood(skb, from, from_slot, MULTICAST_UNKNOWN, DROP_UNKNOWN_DESTINATION, ethernet);
 	if (to->port_key == from->port_key)

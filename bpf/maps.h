@@ -8,8 +8,8 @@
 #include "drop_reasons.h"
 #include "types.h"
 
-/* The agent writes all of these and the programs read them, but for the two counter arrays at the end, where it is
- * the other way round. max_entries here are defaults: the agent sets what it was configured to before it loads. A
+/* The agent writes all of these and the programs read them, but for the counter arrays, where it is the other
+ * way round, and for what is learnt. max_entries here are defaults: the agent sets what it was configured to before it loads. A
  * full hash refuses the agent's write, which it reports for the port concerned; nothing else changes. */
 
 /* Slot -> local port. */
@@ -90,10 +90,34 @@ struct {
 	__type(value, struct port_counters);
 } port_counters SEC(".maps");
 
-/* slot * DROP_REASON_COUNT + reason -> packets. Drops are rare: one atomic counter for all CPUs saves the memory. */
+/* Slot -> packets by reason. Drops are rare: one atomic counter for all CPUs saves the memory. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, DEFAULT_MAX_PORTS * DROP_REASON_COUNT);
+	__uint(max_entries, DEFAULT_MAX_PORTS);
 	__type(key, __u32);
-	__type(value, __u64);
+	__type(value, __u64[DROP_REASON_COUNT]);
 } drops SEC(".maps");
+
+/* MAC within a switch -> the port behind which it was seen. The programs and the agent write it; when it is full the
+ * kernel gives up an entry that has not been used for long, and frames to that MAC are flooded until it is learnt again. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct mac_key);
+	__type(value, struct fdb_entry);
+} fdb SEC(".maps");
+
+/* What the programs did to `fdb`. They write it, the agent reads it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct learning_counters);
+} learning_counters SEC(".maps");
+
+/* What the agent is to hear at once: structs that begin with an enum event_type. Full: the event is left out, and
+ * counted by whoever had it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 256 * 1024);
+} events SEC(".maps");

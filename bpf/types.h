@@ -24,6 +24,7 @@ enum port_flags {
 	PORT_SECURITY = 1 << 1,      /* has port security: what is not listed in port_security_* is dropped */
 	PORT_REDIRECT_PEER = 1 << 2, /* a veth whose other end is in another network namespace */
 	PORT_ANY_ND_TARGET = 1 << 3, /* an entry of its port security has no IPv6 address: see allowed_mac_flags.ALLOWED_ANY_ND_TARGET */
+	PORT_LEARNS = 1 << 8,        /* takes unknown addresses and has no port security: its source MACs are learnt */
 };
 
 /* A logical port that is plugged in on this node. Index of map `ports` is its slot. */
@@ -139,6 +140,38 @@ struct neighbour {
 	__u16 pad;
 };
 _Static_assert(sizeof(struct neighbour) == 12, "struct neighbour");
+
+/* Value of map `fdb`, whose key is a struct mac_key: where a MAC was last seen, by this node or by another. */
+struct fdb_entry {
+	__u32 port_key;
+	/* 0 = the port was not plugged in on this node. Whoever follows it checks that the slot is still that port's. */
+	__u32 slot;
+	__u64 seen_ns; /* CLOCK_MONOTONIC, to about a second; 0 = another node has seen it */
+};
+_Static_assert(sizeof(struct fdb_entry) == 16, "struct fdb_entry");
+
+/* Value of map `learning_counters`, per CPU, since the map was made. */
+struct learning_counters {
+	__u64 learned;     /* MACs that were new */
+	__u64 moved;       /* MACs that were known on another port */
+	__u64 lost_events; /* events for which there was no room; the agent finds in the map what they were about */
+};
+_Static_assert(sizeof(struct learning_counters) == 24, "struct learning_counters");
+
+/* First field of whatever is in map `events`. */
+enum event_type {
+	EVENT_MAC_LEARNED = 1,
+};
+
+/* A MAC that is new in map `fdb`, or on another port than before. */
+struct mac_learned_event {
+	__u32 type; /* EVENT_MAC_LEARNED */
+	__u32 datapath_key;
+	__u32 port_key;
+	__u8 mac[ETH_ADDRESS_LENGTH];
+	__u16 pad;
+};
+_Static_assert(sizeof(struct mac_learned_event) == 20, "struct mac_learned_event");
 
 /* Value of map `port_counters`, per CPU, by slot. Received is what came from the VM, dropped or not; sent is
  * what was handed to the VM's device. A GSO packet counts as its segments. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 
-/* tc ingress of a VIF: everything that a VM sends enters here. Identify the port, sanity, port security, switch. */
+/* tc ingress of a VIF: everything that a VM sends enters here. Identify the port, sanity, port security, learn
+ * its MAC, switch. */
 
 #include "l2_switch.h"
 
@@ -35,6 +36,8 @@ int vif_ingress(struct __sk_buff *skb)
 		if (verdict != VERDICT_PASS)
 			return drop(skb, slot, verdict);
 	}
+	if (port->flags & PORT_LEARNS)
+		learn_source(port, slot, ethernet.source);
 	return switch_frame(skb, port, slot, &ethernet);
 }
 
