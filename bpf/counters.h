@@ -35,11 +35,10 @@ static __always_inline void count_sent(struct __sk_buff *skb, __u32 slot)
  * egress stages refuse. */
 static __always_inline void count_drop(struct __sk_buff *skb, __u32 slot, enum drop_reason reason)
 {
-	__u32 index = slot * DROP_REASON_COUNT + reason;
-	__u64 *packets = bpf_map_lookup_elem(&drops, &index);
+	__u64 *packets = bpf_map_lookup_elem(&drops, &slot);
 
-	if (packets)
-		__sync_fetch_and_add(packets, packets_in(skb));
+	if (packets && (__u32)reason < DROP_REASON_COUNT)
+		__sync_fetch_and_add(&packets[reason], packets_in(skb));
 }
 
 /* The only place that discards a packet. */

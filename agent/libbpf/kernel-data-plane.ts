@@ -4,7 +4,6 @@ import path from 'node:path';
 
 import type { Ifindex } from '../../common/addresses.js';
 import type { Logger } from '../../common/log.js';
-import { dropReasons } from '../../generated/bpf/layouts.js';
 import type {
   Attachment,
   AttachMode,
@@ -63,13 +62,13 @@ export function openDataPlane(options: DataPlaneOptions): KernelDataPlane {
   }
 }
 
-/** The maps that have an entry per slot, or one per slot and drop reason. */
+/** The maps that have an entry per slot. */
 export function slotMapSizes(maxPorts: number): MapSizes {
   return {
     ports: maxPorts,
     ports_by_ifindex: maxPorts,
     port_counters: maxPorts,
-    drops: maxPorts * dropReasons.length,
+    drops: maxPorts,
   };
 }
 

@@ -93,7 +93,7 @@ export class KernelTables {
     const traffic = this.#map('port_counters');
     const trafficBytes = traffic.readRange(first, count);
     const reasons = dropReasons.length;
-    const dropBytes = this.#map('drops').readRange(first * reasons, count * reasons);
+    const dropBytes = this.#map('drops').readRange(first, count);
     const dropCounts = new BigUint64Array(dropBytes.buffer, dropBytes.byteOffset, count * reasons);
     return new Map(
       slots.map((slot) => {
@@ -110,7 +110,7 @@ export class KernelTables {
   resetCounters(slot: number): void {
     const traffic = this.#map('port_counters');
     this.#overwrite(traffic, slot, 1);
-    this.#overwrite(this.#map('drops'), slot * dropReasons.length, dropReasons.length);
+    this.#overwrite(this.#map('drops'), slot, 1);
   }
 
   /** Entries and capacity of the tables; reads them all. */
