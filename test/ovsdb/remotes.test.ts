@@ -35,8 +35,8 @@ const malformed = [
 for (const part of malformed) {
   test(`a malformed remote is named: "${part}"`, (t) => {
     const error = t.throws(() => parseRemotes(`unix:/a,${part},unix:/b`), { instanceOf: ConfigError });
-    t.true(error?.message.includes(`"${part}"`));
-    t.is(error?.fields['part'], part);
+    t.true(error.message.includes(`"${part}"`));
+    t.is(error.fields['part'], part);
   });
 }
 
