@@ -1,4 +1,4 @@
-import { errorMessage } from '../common/errors.js';
+import { errorMessage, IovnError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import type { AgentStatusInput } from '../generated/proto/iovn/v1/AgentStatus.js';
 import type { AppliedInput } from '../generated/proto/iovn/v1/Applied.js';
@@ -73,6 +73,15 @@ export interface ReconcilerView {
   readonly driftRepaired: number;
   readonly generationApplied: string;
   readonly actsForVswitchd: boolean;
+}
+
+/** A pair that was made a moment ago may not have been notified yet. */
+function createUnlessThere(devices: Devices, name: string, attachEnd: string): void {
+  try {
+    devices.createVeth(name, attachEnd);
+  } catch (error) {
+    if (!(error instanceof IovnError) || error.code !== 'kernel_exists') throw error;
+  }
 }
 
 /**
@@ -213,7 +222,7 @@ export class Reconciler {
     };
     for (const { name, attachEnd } of create) {
       log.info('making the device of an interface of type internal', { interface: name, attachEnd });
-      attempt(name, () => devices.createVeth(name, attachEnd));
+      attempt(name, () => createUnlessThere(devices, name, attachEnd));
     }
     for (const { name, ifindex } of setUp) attempt(name, () => devices.setUp(ifindex));
     for (const { name, ifindex } of remove) attempt(name, () => devices.deleteLink(ifindex));

@@ -43,17 +43,15 @@ export class FakeDevices implements Devices {
     if (this.#links.delete(name)) this.#notify();
   }
 
+  /** As with the kernel, the new devices are known when its notification has come. */
   createVeth(name: string, peerName: string): void {
     this.created.push(`${name} ${peerName}`);
-    this.#links.set(
-      name,
-      makeLink(name, this.#nextIfindex++, { kind: 'veth', adminUp: false, operUp: false }),
-    );
-    this.#links.set(
-      peerName,
-      makeLink(peerName, this.#nextIfindex++, { kind: 'veth', adminUp: false, operUp: false }),
-    );
-    this.#notify();
+    const down = { kind: 'veth', adminUp: false, operUp: false };
+    setImmediate(() => {
+      this.#links.set(name, makeLink(name, this.#nextIfindex++, down));
+      this.#links.set(peerName, makeLink(peerName, this.#nextIfindex++, down));
+      this.#notify();
+    });
   }
 
   deleteLink(ifindex: Ifindex): void {
