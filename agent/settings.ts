@@ -2,6 +2,7 @@ import { logLevelOption, option, type Settings } from '../common/config.js';
 import { tlsOptions } from '../common/credentials.js';
 import { ConfigError } from '../common/errors.js';
 import { parseListenAddress, parseListenAddresses } from '../common/listen-address.js';
+import { parseRemotes } from '../ovsdb/index.js';
 
 const attachModes = ['auto', 'tcx', 'clsact'] as const;
 /** Slots are an array in the kernel; a node with more VMs than this does not exist. */
@@ -24,12 +25,18 @@ function parseFolder(text: string): string {
   throw new ConfigError('expected an absolute path');
 }
 
+/** Throws ConfigError. */
+function parseRemote(text: string): string {
+  parseRemotes(text);
+  return text;
+}
+
 export const agentOptions = {
   ovsdb: option({
     flag: '--ovsdb',
     argument: 'REMOTE',
     description: 'the local Open_vSwitch database',
-    parse: (text) => text,
+    parse: parseRemote,
     default: 'unix:/var/run/openvswitch/db.sock',
   }),
   controllers: option({

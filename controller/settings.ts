@@ -1,7 +1,7 @@
 import { logLevelOption, option, type Settings } from '../common/config.js';
 import { tlsOptions } from '../common/credentials.js';
 import { parseListenAddress } from '../common/listen-address.js';
-import { ConfigError } from '../common/errors.js';
+import { parseRemotes } from '../ovsdb/index.js';
 
 /** The command line of iovn-controller. */
 export const controllerOptions = {
@@ -39,8 +39,8 @@ export const controllerOptions = {
 
 export type ControllerSettings = Settings<typeof controllerOptions>;
 
-/** What a remote means is for the OVSDB client to say; here only what can't be one is told apart. */
+/** Throws ConfigError. */
 function parseRemote(text: string): string {
-  if (/^(unix|tcp|ssl):./.test(text)) return text;
-  throw new ConfigError('expected unix:PATH, tcp:IP:PORT or ssl:IP:PORT');
+  parseRemotes(text);
+  return text;
 }
