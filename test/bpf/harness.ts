@@ -7,6 +7,7 @@ import { KernelMap } from '../../agent/libbpf/kernel-map.js';
 import { type LoadedObject, loadObject } from '../../agent/libbpf/kernel-object.js';
 import { readProgramInfo, type TestContext, testRun } from '../../agent/libbpf/kernel-program.js';
 import { KernelTables } from '../../agent/libbpf/tables.js';
+import type { Tables } from '../../agent/plan.js';
 import { silentLogger } from '../../common/log.js';
 import { packageRoot } from '../../common/package-root.js';
 import {
@@ -17,6 +18,7 @@ import {
   encodeAllowedMacKey,
   encodeAllowedPrefixKey,
   encodeDestination,
+  encodeFdbEntry,
   encodeMacKey,
   encodeMember,
   encodeMemberKey,
@@ -43,6 +45,7 @@ export const tableCodecs = {
   ports_by_ifindex: { key: encodeUint32, value: encodeUint32 },
   destinations: { key: encodeMacKey, value: encodeDestination },
   multicast_members: { key: encodeMemberKey, value: encodeMember },
+  fdb: { key: encodeMacKey, value: encodeFdbEntry },
   neighbours: { key: encodeNeighbourKey, value: encodeNeighbour },
   allowed_macs: { key: encodeAllowedMacKey, value: encodeAllowedMac },
   allowed_addresses: { key: encodeAllowedAddressKey, value: encodeAllowedAddress },
@@ -83,6 +86,14 @@ export class BpfHarness {
     const valueBytes = Buffer.from(codec.value(value as never));
     const [failure] = this.#map(table).update(keyBytes, valueBytes, 1);
     if (failure !== undefined) throw new Error(`table ${table} refuses the entry: errno ${failure.errno}`);
+  }
+
+  /** Writes all that the agent would have written. */
+  fill(tables: Tables): void {
+    for (const [table, entries] of tables) {
+      const [failure] = this.#tables.writeEntries(table, entries);
+      if (failure !== undefined) throw new Error(`table ${table} refuses an entry: ${failure.message}`);
+    }
   }
 
   remove<T extends Table>(table: T, key: Parameters<Codecs[T]['key']>[0]): void {

@@ -1,0 +1,133 @@
+import { computeDesired } from '../../agent/desired.js';
+import { applyUpdate, emptyIntent, type Intent } from '../../agent/intent.js';
+import { findLocalPorts } from '../../agent/local-ports.js';
+import { assignSlots } from '../../agent/slots.js';
+import type { VifInterface } from '../../agent/vswitch/interfaces.js';
+import { type Ifindex, parseMac, type Uuid } from '../../common/addresses.js';
+import { datapathIntent } from '../../controller/intent.js';
+import type { Model } from '../../controller/model.js';
+import { dropReasons } from '../../generated/bpf/layouts.js';
+import { BpfHarness, verdicts } from '../bpf/harness.js';
+
+/** What our data plane does with a frame. */
+export interface OurVerdict {
+  /** Logical ports that get it (or its answer), sorted. */
+  readonly outputs: readonly string[];
+  readonly answered: boolean;
+  /** `port: reason` for every drop that was counted. */
+  readonly drops: readonly string[];
+  /** The frame as the program left it. */
+  readonly packet: Uint8Array;
+}
+
+const chassis = 'oracle';
+
+/** The intent for one switch, as the controller would send it and the agent read it. */
+function intentOf(model: Model, switchName: string): Intent {
+  const row = [...model.nb.logicalSwitch].find(({ name }) => name === switchName);
+  const datapath = row && model.datapathOfSwitch(row._uuid);
+  if (datapath === undefined) throw new Error(`no datapath for switch ${switchName}`);
+  const { resources } = datapathIntent(model, datapath);
+  const changed = [...resources.values()].map(({ kind, name, body }) => ({
+    id: { kind, name },
+    body: Buffer.from(body),
+  }));
+  return applyUpdate(emptyIntent, { generation: '1', nb_cfg: '1', snapshot: true, changed, removed: [] });
+}
+
+function interfaceFor(ifaceId: string, ifindex: number): VifInterface {
+  const name = `tap${ifindex}`;
+  const mac = parseMac('02:00:00:00:00:00');
+  if (mac === undefined) throw new Error('not a MAC');
+  const device = {
+    ifindex: ifindex as Ifindex,
+    name,
+    mac,
+    mtu: 1500,
+    adminUp: true,
+    operUp: true,
+    kind: 'tun',
+    peerInOtherNamespace: false,
+  };
+  const row = {
+    _uuid: `00000000-0000-4000-8000-${String(ifindex).padStart(12, '0')}` as Uuid,
+    name,
+    type: '',
+    mac: undefined,
+    external_ids: new Map([['iface-id', ifaceId]]),
+    ofport: undefined,
+    ofport_request: undefined,
+    ifindex: undefined,
+    mac_in_use: undefined,
+    admin_state: undefined,
+    link_state: undefined,
+    mtu: undefined,
+    error: undefined,
+  };
+  return { row, name, ifaceId, device, error: undefined };
+}
+
+/**
+ * One switch in the real programs, filled by the controller's and the agent's own code from the contents of the
+ * databases.
+ */
+export class DataPlane {
+  readonly #harness: BpfHarness;
+  readonly #slots = new Map<string, number>();
+  readonly #ifindexes = new Map<string, number>();
+  readonly #sent = new Map<string, bigint>();
+  readonly #dropped = new Map<string, readonly bigint[]>();
+
+  /** `ports` are plugged into `devices`, in their order; the devices have to be there. */
+  constructor(model: Model, switchName: string, ports: readonly string[], devices: readonly number[]) {
+    const intent = intentOf(model, switchName);
+    const interfaces = ports.map((port, index) => interfaceFor(port, devices[index] ?? 0));
+    const local = findLocalPorts(intent, interfaces, chassis);
+    const { slots } = assignSlots(
+      new Map(),
+      local.map(({ key }) => key),
+      16,
+    );
+    const desired = computeDesired(intent, interfaces, local, slots);
+    const problems = [...intent.problems.values(), ...desired.problems];
+    if (problems.length > 0) throw new Error(`the intent is refused: ${JSON.stringify(problems)}`);
+    if (desired.plugged.length !== ports.length) throw new Error('not every port is plugged in');
+    this.#harness = new BpfHarness(undefined, 16);
+    this.#harness.fill(desired.tables);
+    for (const { port, slot, device } of desired.plugged) {
+      this.#slots.set(port.name, slot);
+      this.#ifindexes.set(port.name, device.ifindex);
+    }
+  }
+
+  /** What happens to a frame that the port's VM sends. */
+  send(port: string, frame: Uint8Array): OurVerdict {
+    this.#difference();
+    const run = this.#harness.run(frame, { ifindex: this.#ifindexes.get(port) ?? 0 });
+    const { outputs, drops } = this.#difference();
+    if (run.verdict === verdicts.ok || run.verdict === verdicts.unspecified)
+      throw new Error(`verdict ${run.verdict}`);
+    return { outputs, answered: outputs.includes(port), drops, packet: run.packet };
+  }
+
+  close(): void {
+    this.#harness.close();
+  }
+
+  /** What has been counted since the last call. */
+  #difference(): { readonly outputs: readonly string[]; readonly drops: readonly string[] } {
+    const outputs: string[] = [];
+    const drops: string[] = [];
+    for (const [port, slot] of this.#slots) {
+      const counters = this.#harness.counters(slot);
+      if (counters.sentPackets !== (this.#sent.get(port) ?? 0n)) outputs.push(port);
+      const before = this.#dropped.get(port) ?? [];
+      for (const { name, number } of dropReasons) {
+        if ((counters.drops[number] ?? 0n) !== (before[number] ?? 0n)) drops.push(`${port}: ${name}`);
+      }
+      this.#sent.set(port, counters.sentPackets);
+      this.#dropped.set(port, counters.drops);
+    }
+    return { outputs: outputs.sort(), drops };
+  }
+}
