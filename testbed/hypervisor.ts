@@ -23,6 +23,8 @@ export class Hypervisor {
   readonly namespace: NetworkNamespace;
   readonly ovsdb: Daemon;
   readonly agent: Daemon;
+  /** What the agent keeps over restarts. */
+  readonly stateFolder: string;
   /** Where the agent pins. */
   readonly bpffs: string;
   /** Command line of the agent, as in `ps`. */
@@ -33,6 +35,7 @@ export class Hypervisor {
     this.#bed = bed;
     this.name = options.name;
     this.namespace = namespace;
+    this.stateFolder = this.#file('state');
     this.bpffs = bed.bpffs(options.name);
     this.ovsdb = bed.daemon({
       name: `${options.name}-ovsdb`,
@@ -48,7 +51,7 @@ export class Hypervisor {
       env: { OVS_RUNDIR: bed.folder, OVS_DBDIR: bed.folder },
     });
     const flags = ['--ovsdb', this.remote, '--controller', controllerAddress, '--insecure'];
-    const places = ['--state-dir', this.#file('state'), '--bpffs', this.bpffs, '--metrics', '127.0.0.1:9651'];
+    const places = ['--state-dir', this.stateFolder, '--bpffs', this.bpffs, '--metrics', '127.0.0.1:9651'];
     const level = ['--log-level', 'info'];
     this.agentCommand = [
       executable('iovn-agent'),

@@ -72,6 +72,11 @@ export class Vm {
     await this.namespace.ip('addr', 'add', ip, 'dev', 'eth0');
   }
 
+  /** Forgets resolved and failed neighbours: a resolution that failed delays the next packet by up to a second. */
+  async forgetNeighbours(): Promise<void> {
+    await this.namespace.ip('neigh', 'flush', 'all');
+  }
+
   /** Pings and returns what came back; `timeoutMs` is per packet. */
   async ping(target: string, { count = 1, intervalMs = 200, timeoutMs = 1000 } = {}): Promise<PingResult> {
     const { stdout } = await this.namespace.run([

@@ -56,8 +56,10 @@ test.serial('port security: a changed address stops the ping, the right one brin
 
 test.serial('a rule that is changed, removed and added in NB takes effect', async (t) => {
   const { network, vm1, vm2 } = await openPair(t);
-  const setPortSecurity = (...entries: string[]) =>
-    network.central.nbctl('--wait=hv', 'lsp-set-port-security', 'vm2', ...entries);
+  const setPortSecurity = async (...entries: string[]): Promise<void> => {
+    await network.central.nbctl('--wait=hv', 'lsp-set-port-security', 'vm2', ...entries);
+    await vm2.forgetNeighbours();
+  };
 
   await setPortSecurity(`${vm2.mac} 10.0.0.50`);
   t.is((await vm2.ping(vm1.address)).received, 0, 'another address is allowed');
@@ -76,6 +78,7 @@ test.serial('a port that is disabled, removed and added again', async (t) => {
   await central.nbctl('--wait=hv', 'lsp-set-enabled', 'vm2', 'disabled');
   t.is((await vm1.ping(vm2.address)).received, 0, 'disabled');
   await central.nbctl('--wait=hv', 'lsp-set-enabled', 'vm2', 'enabled');
+  await vm1.forgetNeighbours();
   t.is((await vm1.ping(vm2.address)).received, 1, 'enabled');
 
   await central.nbctl('--wait=hv', 'lsp-del', 'vm2');
@@ -88,6 +91,7 @@ test.serial('a port that is disabled, removed and added again', async (t) => {
 
   await network.addPort(vm2);
   await network.sync();
+  await vm1.forgetNeighbours();
   t.is((await vm1.ping(vm2.address)).received, 1, 'added again');
 });
 
@@ -97,5 +101,6 @@ test.serial('a switch that is removed takes its ports along', async (t) => {
   t.is((await vm1.ping(vm2.address)).received, 0);
   for (const vm of [vm1, vm2]) await network.addPort(vm);
   await network.sync();
+  await vm1.forgetNeighbours();
   t.is((await vm1.ping(vm2.address)).received, 1);
 });

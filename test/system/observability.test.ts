@@ -78,7 +78,7 @@ test.serial('iovn shows status, ports and nodes', async (t) => {
   t.like(await json('node', 'show', 'hv1'), {
     connected: true,
     switches: 1,
-    interfaces: [{ link_up: true }, {}],
+    interfaces: [{ link_up: true }, { link_up: true }],
   });
   const unknown = await controller.iovn('node', 'show', 'hv7');
   t.deepEqual([unknown.status, unknown.stderr], [1, "iovn: there is no node 'hv7'; did you mean 'hv1'?\n"]);

@@ -32,7 +32,7 @@ test.serial(
       for (const step of steps ?? []) await step();
       await network.sync();
       current = next;
-      for (const vm of [vm1, vm2]) await vm.namespace.ip('neigh', 'flush', 'all');
+      for (const vm of [vm1, vm2]) await vm.forgetNeighbours();
       const [from, to] = round % 2 === 0 ? [vm1, vm2] : [vm2, vm1];
       const { received } = await from.ping(to.address);
       if (received !== 1) failures.push(`round ${round}, from ${from.name}`);
