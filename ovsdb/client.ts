@@ -209,6 +209,7 @@ export class Client<T extends Record<string, TableSpec>> implements Database<T> 
       },
       schemaKnown: (schema) => {
         this.#schema = schema;
+        this.#setStatus({ schemaVersion: schema.version });
       },
       contentsReceived: (changes) => this.#contentsReceived(connection, changes),
       replicaChanged: (changes) => this.#emitUpdate(changes),
@@ -240,7 +241,6 @@ export class Client<T extends Record<string, TableSpec>> implements Database<T> 
       state: 'connected',
       populated: true,
       reconnects: isFirst ? 0 : status.reconnects + 1,
-      ...(this.#schema !== undefined && { schemaVersion: this.#schema.version }),
     });
     this.#options.log.info('connected to the database', { remote: status.remote });
   }

@@ -17,13 +17,15 @@ export async function command(program: string, ...args: string[]): Promise<strin
 
 /** Waits until `condition` holds, looking again every few milliseconds. Throws after `timeoutMs`. */
 export async function eventually(
-  what: string,
+  what: string | (() => string),
   condition: () => boolean | Promise<boolean>,
   timeoutMs = 20_000,
 ): Promise<void> {
   const deadlineMs = performance.now() + timeoutMs;
   while (!(await condition())) {
-    if (performance.now() > deadlineMs) throw new Error(`not within ${timeoutMs} ms: ${what}`);
+    if (performance.now() > deadlineMs) {
+      throw new Error(`not within ${timeoutMs} ms: ${typeof what === 'string' ? what : what()}`);
+    }
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
@@ -134,5 +136,8 @@ export async function until<T extends Record<string, TableSpec>>(
   what: string,
   condition: (database: Database<T>) => boolean,
 ): Promise<void> {
-  await eventually(`${what} (status: ${JSON.stringify(database.status)})`, () => condition(database));
+  await eventually(
+    () => `${what} (status: ${JSON.stringify(database.status)})`,
+    () => condition(database),
+  );
 }
