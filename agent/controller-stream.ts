@@ -5,6 +5,7 @@ import type { Logger } from '../common/log.js';
 import { v1 } from '../common/proto.js';
 import type { AgentMessageInput } from '../generated/proto/iovn/v1/AgentMessage.js';
 import type { ControllerMessage } from '../generated/proto/iovn/v1/ControllerMessage.js';
+import type { LearnedMacInput } from '../generated/proto/iovn/v1/LearnedMac.js';
 import type { Update } from '../generated/proto/iovn/v1/Update.js';
 import { Outbox } from './outbox.js';
 
@@ -25,7 +26,7 @@ export interface StreamOptions {
 export interface StreamHandlers {
   readonly connectTimeoutMs: number;
   readonly signal: AbortSignal;
-  /** The stream is open: the outbox may be used from now on. */
+  /** The stream takes messages from now on; they are sent when the controller answers. */
   readonly onOpen: () => void;
   /** The first update has come: the controller accepts this node. */
   readonly onServed: () => void;
@@ -64,6 +65,13 @@ export class ControllerStream {
   /** Sends a message as soon as the stream takes it. Nothing before the stream is open: `onOpen` says all there is to say. */
   put: Outbox['put'] = (kind, message) => this.#outbox?.put(kind, message);
 
+  /** Sends a batch of learnt MACs; false when the stream is not open or the batch before it still waits. */
+  putLearned(macs: readonly LearnedMacInput[]): boolean {
+    if (!this.#served || this.#outbox === undefined || this.#outbox.isWaiting('learned')) return false;
+    this.#outbox.put('learned', { macs: [...macs] });
+    return true;
+  }
+
   /** Resolves when the stream is over, for whatever reason; never rejects. */
   async run(handlers: StreamHandlers): Promise<StreamEnd> {
     const end = new Promise<StreamEnd>((resolve) => {
@@ -71,9 +79,9 @@ export class ControllerStream {
     });
     const abort = (): void => this.close('the agent stops');
     handlers.signal.addEventListener('abort', abort);
+    this.#open(handlers);
     this.#client.waitForReady(Date.now() + handlers.connectTimeoutMs, (error) => {
-      if (error !== undefined) this.#lost(`cannot connect: ${errorMessage(error)}`);
-      else if (!this.#over) this.#open(handlers);
+      if (error !== undefined) this.#lost(`no answer within ${handlers.connectTimeoutMs} ms`);
     });
     if (handlers.signal.aborted) abort();
     const result = await end;

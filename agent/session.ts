@@ -11,8 +11,10 @@ import type { AppliedInput } from '../generated/proto/iovn/v1/Applied.js';
 import type { ChassisInput } from '../generated/proto/iovn/v1/Chassis.js';
 import type { HelloInput } from '../generated/proto/iovn/v1/Hello.js';
 import type { InterfaceInput } from '../generated/proto/iovn/v1/Interface.js';
+import type { LearnedMacInput } from '../generated/proto/iovn/v1/LearnedMac.js';
 import type { Update } from '../generated/proto/iovn/v1/Update.js';
 import { ControllerStream, type StreamEnd } from './controller-stream.js';
+import type { LearnedOutlet } from './fdb/sightings.js';
 import type { ControllerOutlet } from './reconciler.js';
 import type { ChassisConfig } from './vswitch/node-config.js';
 
@@ -69,7 +71,7 @@ function toMessage(chassis: ChassisConfig): ChassisInput {
  * The agent's stream to a controller: opened as soon as the node knows who it is, tried again for ever, with the next
  * controller of the list each time. What the node has to say is kept and said again on each new stream.
  */
-export class ControllerSession implements ControllerOutlet {
+export class ControllerSession implements ControllerOutlet, LearnedOutlet {
   readonly #options: SessionOptions;
   readonly #timing: SessionTiming;
   #controllersFromDatabase: string | undefined;
@@ -117,6 +119,10 @@ export class ControllerSession implements ControllerOutlet {
 
   applied(stream: number, answer: AppliedInput): void {
     if (stream === this.#streamNumber) this.#stream?.put('applied', answer);
+  }
+
+  sendLearned(macs: readonly LearnedMacInput[]): boolean {
+    return this.#stream?.putLearned(macs) ?? false;
   }
 
   /**
@@ -191,7 +197,7 @@ export class ControllerSession implements ControllerOutlet {
 
   async #connect(address: ListenAddress, signal: AbortSignal): Promise<StreamEnd> {
     const target = formatListenAddress(address);
-    this.#setStatus('connecting', target, this.#status.error);
+    this.#setStatus('connecting', target, this.#status.state === 'waiting' ? undefined : this.#status.error);
     let credentials: ChannelCredentials;
     try {
       credentials = this.#options.credentials(address);
