@@ -1,0 +1,118 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+import test, { type ExecutionContext } from 'ava';
+
+import { ControlSocket, isListening, requestDecommission } from '../../agent/control-socket.js';
+import { IntentCache } from '../../agent/intent-cache.js';
+import { StateDir } from '../../agent/state-dir.js';
+import { type Logger, silentLogger } from '../../common/log.js';
+import { makeIntent, portResource, switchResource } from './support/intents.js';
+
+function folder(t: ExecutionContext): string {
+  const made = mkdtempSync(path.join(tmpdir(), 'iovn-agent-test-'));
+  t.teardown(() => rmSync(made, { recursive: true, force: true }));
+  return made;
+}
+
+function recordingLogger(): { readonly log: Logger; readonly warnings: string[] } {
+  const warnings: string[] = [];
+  return { log: { ...silentLogger, warn: (message) => void warnings.push(message) }, warnings };
+}
+
+test('the agent id is made once per state directory', (t) => {
+  const dir = path.join(folder(t), 'a', 'b');
+  const id = new StateDir(dir).agentId();
+  t.regex(id, /^[0-9a-f-]{36}$/);
+  t.is(new StateDir(dir).agentId(), id);
+  t.not(new StateDir(folder(t)).agentId(), id);
+  writeFileSync(path.join(dir, 'agent-id'), 'nonsense');
+  const fresh = new StateDir(dir).agentId();
+  t.regex(fresh, /^[0-9a-f-]{36}$/);
+  t.is(readFileSync(path.join(dir, 'agent-id'), 'utf8'), `${fresh}\n`);
+});
+
+test('a state directory that can not be used is named', (t) => {
+  const file = path.join(folder(t), 'file');
+  writeFileSync(file, '');
+  t.throws(() => new StateDir(path.join(file, 'x')), {
+    code: 'state_dir',
+    message: /cannot use state directory .*file\/x/,
+  });
+});
+
+test('the intent is kept over a restart, and a damaged cache is ignored with a word', (t) => {
+  const dir = folder(t);
+  const { log, warnings } = recordingLogger();
+  const open = (): IntentCache => new IntentCache(new StateDir(dir), 3_600_000, log);
+  t.is(open().load(), undefined);
+  t.deepEqual(warnings, []);
+  const cache = open();
+  cache.store(makeIntent(switchResource('sw0', 1)));
+  cache.store(makeIntent(switchResource('sw0', 1), portResource('lp1', 1)));
+  t.is(open().load(), undefined, 'not before it is time');
+  cache.flush();
+  t.deepEqual([...(open().load()?.ports.keys() ?? [])], ['lp1']);
+  writeFileSync(path.join(dir, 'intent.cache'), 'damaged');
+  t.is(open().load(), undefined);
+  t.is(warnings.length, 1);
+  cache.store(makeIntent(switchResource('sw0', 1)));
+  cache.remove();
+  cache.flush();
+  t.is(open().load(), undefined);
+  t.is(warnings.length, 1);
+});
+
+test('one agent per state directory', async (t) => {
+  const socket = path.join(folder(t), 'agent.sock');
+  t.false(await isListening(socket));
+  const first = await ControlSocket.open(socket, () => Promise.resolve([]));
+  t.true(await isListening(socket));
+  await t.throwsAsync(
+    ControlSocket.open(socket, () => Promise.resolve([])),
+    { code: 'agent_running', message: /another agent uses this state directory/ },
+  );
+  await first.close(100);
+  t.false(await isListening(socket));
+});
+
+test('a socket that a killed agent left behind is taken over', async (t) => {
+  const dir = folder(t);
+  const socket = path.join(dir, 'agent.sock');
+  writeFileSync(socket, '');
+  const control = await ControlSocket.open(socket, () => Promise.resolve([]));
+  t.true(await isListening(socket));
+  await control.close(100);
+});
+
+test('a path that is too long for a unix socket', async (t) => {
+  const socket = `/tmp/${'x'.repeat(120)}/agent.sock`;
+  await t.throwsAsync(
+    ControlSocket.open(socket, () => Promise.resolve([])),
+    { code: 'control_socket', message: /choose a shorter --state-dir/ },
+  );
+});
+
+test('decommissioning through the socket brings back what could not be done', async (t) => {
+  const socket = path.join(folder(t), 'agent.sock');
+  const control = await ControlSocket.open(socket, () => Promise.resolve(['the controller is away']));
+  t.teardown(() => control.close(100));
+  t.deepEqual(await requestDecommission(socket, 5000), ['the controller is away']);
+});
+
+test('an agent that does not answer is named', async (t) => {
+  const socket = path.join(folder(t), 'agent.sock');
+  const sockets: { destroy(): void }[] = [];
+  const silent = createServer((connection) => void sockets.push(connection));
+  await new Promise<void>((resolve) => silent.listen(socket, resolve));
+  t.teardown(() => {
+    for (const each of sockets) each.destroy();
+    silent.close();
+  });
+  await t.throwsAsync(requestDecommission(socket, 200), {
+    code: 'control_call',
+    message: /the running agent did not decommission its node/,
+  });
+});
