@@ -111,8 +111,9 @@ export class ClaimBoard {
     const chassis = model.chassis(node.name)?._uuid;
     for (const [name, { interface: device }] of node.plugs) {
       const binding = model.binding(name);
-      if (binding === undefined || this.refusal(name, node.name) !== undefined) continue;
+      if (binding === undefined) continue;
       if (chassis === undefined) return false;
+      if (this.refusal(name, node.name) !== undefined) continue;
       if (binding.additional_chassis.includes(chassis)) continue;
       const isInstalled = device.installed_binding === binding._uuid;
       if (binding.chassis !== chassis || !(isInstalled || device.install_error !== '')) return false;

@@ -99,7 +99,7 @@ export function decideClaim(input: ClaimInput): Decision {
     else if (eligibility(binding, plug) === 'main') main.push(plug);
     else additional.push(plug);
   }
-  const winner = chooseMain(holder, main);
+  const winner = chooseMain(binding, holder, main);
   for (const plug of main) {
     if (plug !== winner) refusals.set(plug.node, lost(input, plug, winner));
   }
@@ -143,9 +143,11 @@ function refuse(binding: PortBinding, plug: Plug): Refusal | undefined {
   return undefined;
 }
 
-function chooseMain(holder: Holder, plugs: readonly Plug[]): Plug | undefined {
+function chooseMain(binding: PortBinding, holder: Holder, plugs: readonly Plug[]): Plug | undefined {
   const held = holder.kind === 'node' ? plugs.find((plug) => plug.node === holder.node) : undefined;
-  const challengers = plugs.filter((plug) => plug !== held && mayTake(plug, holder, held));
+  // Where the operator has said who shall have it, an earlier holder has no right left.
+  const isRequested = (binding.options.get('requested-chassis') ?? '') !== '' && held === undefined;
+  const challengers = plugs.filter((plug) => plug !== held && (isRequested || mayTake(plug, holder, held)));
   const latest = challengers.reduce<Plug | undefined>(
     (best, plug) => (later(plug, best) ? plug : best),
     undefined,

@@ -265,6 +265,8 @@ export class Controller {
     if (node === undefined) return;
     for (const id of node.plugs.keys()) ports.add(id);
     touched.add(name);
+    // An operator has removed its rows while it was away (ovn-sbctl chassis-del).
+    if (!node.connected && !this.model.chassis(name)) this.#forget(node);
   }
 
   #decide(name: string, touched: Set<string>): void {
@@ -281,7 +283,9 @@ export class Controller {
     for (const node of decision?.spent ?? []) this.nodes.get(node)?.spend(name);
     for (const node of this.#nodesByPlug.get(name) ?? []) touched.add(node.name);
     for (const [node, refusal] of decision?.refusals ?? []) {
-      if (previous?.refusals.get(node)?.message === refusal.message) continue;
+      const isNews = previous?.refusals.get(node)?.message !== refusal.message;
+      // Before its chassis is registered a node waits; what hinders that is told by itself.
+      if (!isNews || refusal.code === 'no_chassis') continue;
       metrics.refusals.inc({ code: refusal.code });
       log.info('port not claimed', {
         port: name,
@@ -300,7 +304,8 @@ export class Controller {
     const { node, session, stream } = link;
     if (node.decommissioning && !this.model.chassis(name) && !this.model.chassisPrivate(name)) {
       stream.decommissioned();
-      this.#forget(node, link);
+      this.#unlink(name, link);
+      this.#forget(node);
       return;
     }
     this.#interests.set(name, interestOf(this.model, this.board, node));
@@ -375,8 +380,7 @@ export class Controller {
     this.#dirtyNode(node);
   }
 
-  #forget(node: Node, link: Link): void {
-    this.#unlink(node.name, link);
+  #forget(node: Node): void {
     for (const id of node.plugs.keys()) this.#unindex(id, node);
     this.nodes.delete(node.name);
     this.#feedback.forget(`chassis:${node.name}`);

@@ -4,6 +4,7 @@ import { errorMessage } from '../common/errors.js';
 import type { Health } from '../common/metrics-server.js';
 import { packageVersion } from '../common/package-root.js';
 import type { Connection } from '../generated/proto/iovn/v1/Connection.js';
+import type { FdbInput } from '../generated/proto/iovn/v1/Fdb.js';
 import type { InspectHandlers } from '../generated/proto/iovn/v1/Inspect.js';
 import type { NodeInput } from '../generated/proto/iovn/v1/Node.js';
 import type { NodesInput } from '../generated/proto/iovn/v1/Nodes.js';
@@ -11,12 +12,12 @@ import type { PortsInput } from '../generated/proto/iovn/v1/Ports.js';
 import type { StatusInput } from '../generated/proto/iovn/v1/Status.js';
 import type { DatabaseStatus } from '../ovsdb/database.js';
 import type { Controller } from './controller.js';
+import { listFdb } from './fdb-status.js';
 import type { Snapshot } from './metrics.js';
 import type { Node } from './node.js';
 import type { NorthboundDatabase } from './northbound.js';
 import { listPorts } from './port-status.js';
-import { agentIdKey } from './sb-operations.js';
-import type { Chassis, SouthboundDatabase } from './southbound.js';
+import { agentIdKey, type Chassis, type SouthboundDatabase } from './southbound.js';
 import { listUnsupported, type Unsupported } from './unsupported.js';
 
 export interface InspectorOptions {
@@ -75,6 +76,10 @@ export class Inspector {
 
   ports(logicalSwitch: string, node: string): PortsInput {
     return { ports: listPorts(this.#options.controller, { logicalSwitch, node }) };
+  }
+
+  fdb(logicalSwitch: string): FdbInput {
+    return { entries: listFdb(this.#options.controller.model, logicalSwitch) };
   }
 
   snapshot(): Snapshot {
@@ -149,6 +154,7 @@ export function inspectHandlers(inspector: Inspector): InspectHandlers {
   return {
     GetStatus: answer(() => inspector.status()),
     ListNodes: answer(({ node }) => inspector.nodes(node)),
+    ListFdb: answer((request) => inspector.fdb(request.switch)),
     ListPorts: answer((request) => inspector.ports(request.switch, request.node)),
   };
 }

@@ -65,15 +65,15 @@ function portMessage(
   groups: readonly number[],
 ): PortInput {
   const { model, invalid } = context;
-  const enabled = port.enabled ?? true;
   const entries = addressEntries(context, port);
   const macs = new Set(entries.map(({ mac }) => mac));
   return {
     switch: binding.datapath,
     port_key: binding.tunnel_key,
     type: port.type,
-    enabled,
-    macs: enabled ? [...macs].sort(compare).map(macBytes) : [],
+    enabled: port.enabled ?? true,
+    // Of a disabled port, too: frames to it are dropped, as in OVN, and not taken for frames to nobody.
+    macs: [...macs].sort(compare).map(macBytes),
     port_security: portSecurity(port, invalid),
     multicast_groups: [...groups].sort((a, b) => a - b),
     chassis: model.chassisName(binding.chassis) ?? '',

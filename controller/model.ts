@@ -3,6 +3,7 @@ import type { RowChange } from '../ovsdb/database.js';
 import type { LogicalSwitchPort, NorthboundContents, NorthboundUpdate } from './northbound.js';
 import { RowIndex } from './row-index.js';
 import {
+  agentIdKey,
   type Chassis,
   logicalSwitchOf,
   type PortBinding,
@@ -53,6 +54,7 @@ export class Model {
   readonly #bindingByChassis: RowIndex<PortBinding>;
   readonly #groupByDatapath;
   readonly #chassisByName: RowIndex<Chassis>;
+  readonly #chassisByAgent: RowIndex<Chassis>;
   readonly #chassisPrivateByName;
   readonly #encapByAddress;
 
@@ -74,6 +76,10 @@ export class Model {
     this.#bindingByChassis = new RowIndex(chassisOf, sb.portBinding);
     this.#groupByDatapath = new RowIndex((row) => [row.datapath], sb.multicastGroup);
     this.#chassisByName = new RowIndex((row) => [row.name], sb.chassis);
+    this.#chassisByAgent = new RowIndex((row) => {
+      const agent = row.external_ids.get(agentIdKey);
+      return agent === undefined ? [] : [agent];
+    }, sb.chassis);
     this.#chassisPrivateByName = new RowIndex((row) => [row.name], sb.chassisPrivate);
     this.#encapByAddress = new RowIndex((row) => [encapKey(row.type, row.ip)], sb.encap);
   }
@@ -109,6 +115,11 @@ export class Model {
 
   chassis(name: string): Chassis | undefined {
     return this.#chassisByName.one(name);
+  }
+
+  /** The chassis whose agent has this id, under whatever name. */
+  chassisOfAgent(agentId: string): Iterable<Chassis> {
+    return this.#chassisByAgent.all(agentId);
   }
 
   chassisName(chassis: Uuid | undefined): string | undefined {
@@ -155,7 +166,10 @@ export class Model {
       this.#bindingByChassis.apply(change);
     }
     for (const change of changes.multicastGroup ?? []) this.#groupByDatapath.apply(change);
-    for (const change of changes.chassis ?? []) this.#chassisByName.apply(change);
+    for (const change of changes.chassis ?? []) {
+      this.#chassisByName.apply(change);
+      this.#chassisByAgent.apply(change);
+    }
     for (const change of changes.chassisPrivate ?? []) this.#chassisPrivateByName.apply(change);
     for (const change of changes.encap ?? []) this.#encapByAddress.apply(change);
     this.#dirtySouthbound(update, dirty);

@@ -4,7 +4,7 @@ import type { Controller } from './controller.js';
 import type { InvalidRow } from './invalid-row.js';
 import type { Node } from './node.js';
 import type { LogicalSwitch, LogicalSwitchPort } from './northbound.js';
-import { isVif, type PortBinding } from './southbound.js';
+import { agentIdKey, isVif, type PortBinding } from './southbound.js';
 
 export interface PortFilter {
   /** Name or uuid; empty = all. */
@@ -150,7 +150,7 @@ function holderProblems(
   }
   const node = nodes.get(holder);
   if (node === undefined) {
-    const isOurs = model.chassis(holder)?.external_ids.has('iovn-agent-id') ?? false;
+    const isOurs = model.chassis(holder)?.external_ids.has(agentIdKey) ?? false;
     if (isOurs) return [`bound to ${holder}, whose agent is not connected to this controller`];
     return binding.up === false ? [`bound to ${holder}, which has not set it up`] : [];
   }

@@ -12,7 +12,7 @@ import {
 import type { RowValues } from '../ovsdb/columns.js';
 import type { Decision, Plug } from './claims.js';
 import type { Model } from './model.js';
-import { type Chassis, type PortBinding, southboundTables as tables } from './southbound.js';
+import { agentIdKey, type Chassis, type PortBinding, southboundTables as tables } from './southbound.js';
 
 /** What an agent says of its hypervisor, checked (ovn-sb(5) Chassis). */
 export interface ChassisConfig {
@@ -26,9 +26,6 @@ export interface ChassisConfig {
   readonly otherConfig: ReadonlyMap<string, string>;
   readonly transportZones: readonly string[];
 }
-
-/** Chassis.external_ids key that marks a chassis as one of ours and says which agent it is. */
-export const agentIdKey = 'iovn-agent-id';
 
 /** What ovn-controller says of its abilities, and northd looks for before it relies on them. */
 const features: readonly string[] = [
@@ -201,10 +198,8 @@ function privateOperations(model: Model, wish: ChassisWish, chassis: Uuid): read
 
 /** Chassis of the same agent under other names: they hold the tunnel endpoints that it needs now. */
 function formerNames(model: Model, { config, agentId }: ChassisWish): ReadonlySet<string> {
-  const names = new Set<string>();
-  for (const { name, external_ids: ids } of model.sb.chassis) {
-    if (name !== config.name && ids.get(agentIdKey) === agentId) names.add(name);
-  }
+  const names = new Set([...model.chassisOfAgent(agentId)].map((chassis) => chassis.name));
+  names.delete(config.name);
   return names;
 }
 

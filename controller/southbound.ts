@@ -53,7 +53,17 @@ export const southboundTables = {
     tunnel_key: scalar('integer'),
     ports: set('uuid'),
   }),
+  fdb: table('FDB', {
+    mac: scalar('string'),
+    dp_key: scalar('integer'),
+    port_key: scalar('integer'),
+    // From OVN 23.09 on, in ms.
+    timestamp: scalar('integer'),
+  }),
 } as const satisfies Record<string, TableSpec>;
+
+/** Chassis.external_ids key that marks a chassis as one of ours and says which agent it is. */
+export const agentIdKey = 'iovn-agent-id';
 
 export type Southbound = typeof southboundTables;
 export type SouthboundDatabase = Database<Southbound>;

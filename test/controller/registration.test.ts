@@ -193,7 +193,7 @@ test('messages that make no sense end the stream with a status', async (t) => {
 test('an agent that does not answer is sent a bounded number of updates, and then all at once', async (t) => {
   const { harness, world } = await started(t);
   const sw0 = world.addSwitch('sw0');
-  const lp1 = world.addPort(sw0, 'lp1');
+  world.addPort(sw0, 'lp1');
   const agent = harness.agent('hv1', { obedient: false });
   agent.plug('lp1');
   await eventually('intent', () => agent.port('lp1')?.chassis === 'hv1');

@@ -1,7 +1,7 @@
 import test from 'ava';
 
 import { eventually, Harness } from './support/harness.js';
-import { World } from './support/world.js';
+import type { World } from './support/world.js';
 
 async function started(t: { teardown(stop: () => void): void }, world?: World) {
   const harness = await Harness.start(world);

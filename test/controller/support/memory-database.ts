@@ -7,14 +7,13 @@ import type {
   DatabaseUpdate,
   Operation,
   OperationResult,
-  Row,
   RowChange,
   RowValues,
   TableSpec,
 } from '../../../ovsdb/index.js';
 import { NotConnectedError, TransactionError } from '../../../ovsdb/index.js';
 import { isJsonArray, isJsonObject, type Json, type JsonObject } from '../../../ovsdb/json.js';
-import { columnOf, decodeValue, type Writable } from '../../../ovsdb/values.js';
+import { columnOf, decodeValue } from '../../../ovsdb/values.js';
 
 type AnyRow = { readonly _uuid: Uuid } & Readonly<Record<string, unknown>>;
 type Contents = Map<string, Map<Uuid, AnyRow>>;
@@ -286,7 +285,7 @@ function resolve(wire: Json, named: ReadonlyMap<string, Uuid>): Json {
 }
 
 function mutated(current: unknown, mutator: string, wire: Json): unknown {
-  if (!isJsonArray(wire) && !isJsonObject(wire)) return mutatedSet(current, mutator, [wire as Writable]);
+  if (!isJsonArray(wire) && !isJsonObject(wire)) return mutatedSet(current, mutator, [wire]);
   const [kind, parts] = isJsonArray(wire) ? wire : [];
   if (!isJsonArray(parts)) return mutatedSet(current, mutator, [isJsonArray(wire) ? wire[1] : wire]);
   if (current instanceof Map)

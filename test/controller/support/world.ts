@@ -70,7 +70,7 @@ export class World {
     this.#keys += 1;
     const nb = this.nb.put('logicalSwitch', { name });
     const external_ids = new Map([
-      ['logical-switch', nb as string],
+      ['logical-switch', nb],
       ['name', name],
     ]);
     const datapath = this.sb.put('datapathBinding', { tunnel_key: this.#keys, external_ids });
