@@ -12,7 +12,7 @@ import type {
   Table,
   TransactOptions,
 } from './database.js';
-import { NotConnectedError, RequestError, SessionError, TransactionError } from './errors.js';
+import { asError, NotConnectedError, RequestError, SessionError, TransactionError } from './errors.js';
 import { Listeners } from './listeners.js';
 import { type Lock, Locks } from './lock.js';
 import type { Subscription } from './monitor.js';
@@ -90,24 +90,19 @@ export class Client<T extends Record<string, TableSpec>> implements Database<T> 
   }
 
   populated(signal?: AbortSignal): Promise<void> {
+    const signals = signal === undefined ? [this.#options.signal] : [this.#options.signal, signal];
     return new Promise((resolve, reject) => {
-      const either = AbortSignal.any(
-        signal === undefined ? [this.#options.signal] : [this.#options.signal, signal],
-      );
-      either.throwIfAborted();
-      if (this.#status.populated) {
-        resolve();
-        return;
-      }
       const settle = (): void => {
-        if (!either.aborted && !this.#status.populated) return;
+        const aborted = signals.find((candidate) => candidate.aborted);
+        if (aborted === undefined && !this.#status.populated) return;
         stop();
-        either.removeEventListener('abort', settle);
-        if (either.aborted) reject(either.reason as Error);
-        else resolve();
+        for (const candidate of signals) candidate.removeEventListener('abort', settle);
+        if (aborted === undefined) resolve();
+        else reject(asError(aborted.reason));
       };
       const stop = this.#statusListeners.add(settle);
-      either.addEventListener('abort', settle);
+      for (const candidate of signals) candidate.addEventListener('abort', settle);
+      settle();
     });
   }
 
@@ -145,7 +140,9 @@ export class Client<T extends Record<string, TableSpec>> implements Database<T> 
       const remote = this.#rotation.next();
       const error = await this.#runSession(remote);
       if (isAborted(signal)) return;
-      log.warn('no session with the database', { remote: remote.text, error: error.message });
+      const report = { database: this.name, remote: remote.text, error: error.message };
+      if (error.message === this.#status.error) log.debug('still no session with the database', report);
+      else log.warn('no session with the database', report);
       if (this.#wasStable()) {
         backoff.reset();
         this.#rotation.startRound(true);
@@ -242,7 +239,7 @@ export class Client<T extends Record<string, TableSpec>> implements Database<T> 
       populated: true,
       reconnects: isFirst ? 0 : status.reconnects + 1,
     });
-    this.#options.log.info('connected to the database', { remote: status.remote });
+    this.#options.log.info('connected to the database', { database: this.name, remote: status.remote });
   }
 
   #wasStable(): boolean {

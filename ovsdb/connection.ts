@@ -54,6 +54,8 @@ export class Connection {
 
   constructor(socket: net.Socket, inactivityProbeMs: number) {
     this.#socket = socket;
+    // What goes wrong is seen by `read`; an error event that nobody listens to would end the process.
+    socket.on('error', () => undefined);
     this.#keepAlive = new KeepAlive(
       inactivityProbeMs,
       () => this.#send({ method: 'echo', params: ['probe'], id: 'echo' }),

@@ -1,5 +1,5 @@
 import { ProtocolError } from './errors.js';
-import { type Json, parseJson } from './json.js';
+import { isJsonSpace, type Json, parseReceived } from './json.js';
 import { PieceCutter, type PieceSink } from './piece-cutter.js';
 
 /** One JSON-RPC message. `sink` has what was taken out of it, when it was too big to be parsed in one go. */
@@ -81,7 +81,7 @@ export class MessageReader {
     const whole = this.#parts.length === 0 ? last : Buffer.concat([...this.#parts, last]);
     this.#parts = [];
     this.#bytes = 0;
-    return { bytes: end, message: { value: parseMessage(whole) } };
+    return { bytes: end, message: { value: parseReceived(whole) } };
   }
 
   /** The index after the byte that closes the message. */
@@ -141,19 +141,6 @@ export class MessageReader {
 
 function skipSpace(chunk: Buffer): number {
   let index = 0;
-  while (index < chunk.length && isSpace(chunk[index])) index++;
+  while (index < chunk.length && isJsonSpace(chunk[index])) index++;
   return index;
-}
-
-/** JSON's white space (RFC 8259 §2). */
-export function isSpace(byte: number | undefined): boolean {
-  return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
-}
-
-function parseMessage(bytes: Buffer): Json {
-  try {
-    return parseJson(bytes.toString('utf8'));
-  } catch (error) {
-    throw new ProtocolError('received invalid JSON', { length: bytes.length }, error);
-  }
 }

@@ -93,7 +93,9 @@ export class Locks {
       .request('lock', [name], { timeoutMs: this.#timeoutMs }, (result) => {
         if (isJsonObject(result) && result['locked'] === true) this.#setHeld(claim, true);
       })
-      .catch((error: unknown) => this.#report(error));
+      .catch((error: unknown) => {
+        if (connection.closedBy === undefined) this.#report(error);
+      });
   }
 
   #setHeld(claim: Claim, held: boolean): void {

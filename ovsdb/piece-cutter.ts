@@ -1,6 +1,6 @@
 import { ProtocolError } from './errors.js';
 import type { FramingLimits } from './framing.js';
-import { type Json, parseJson } from './json.js';
+import { isJsonSpace, type Json, parseReceived } from './json.js';
 
 /** Where a piece sits: keys and array indices from the message's root. */
 export type PiecePath = readonly (string | number)[];
@@ -69,7 +69,7 @@ export class PieceCutter {
   /** Handles the byte at `index`, which is outside any token; returns the index to go on with. */
   #step(chunk: Buffer, index: number): number {
     const byte = chunk[index] ?? 0;
-    if (byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09) return index + 1;
+    if (isJsonSpace(byte)) return index + 1;
     switch (this.#expectation) {
       case ', or end':
         return this.#endElement(byte, index);
@@ -193,7 +193,7 @@ export class PieceCutter {
   #finishToken(): void {
     const nested = this.#token === 'nested';
     const only = this.#tokenParts.length === 1 ? this.#tokenParts[0] : undefined;
-    const value = parsePiece(only ?? Buffer.concat(this.#tokenParts));
+    const value = parseReceived(only ?? Buffer.concat(this.#tokenParts));
     this.#token = 'none';
     this.#tokenParts = [];
     const top = this.#stack.at(-1);
@@ -242,23 +242,7 @@ export class PieceCutter {
 }
 
 function endsBare(byte: number | undefined): boolean {
-  return (
-    byte === comma ||
-    byte === closeBrace ||
-    byte === closeBracket ||
-    byte === 0x20 ||
-    byte === 0x0a ||
-    byte === 0x0d ||
-    byte === 0x09
-  );
-}
-
-function parsePiece(bytes: Buffer): Json {
-  try {
-    return parseJson(bytes.toString('utf8'));
-  } catch (error) {
-    throw new ProtocolError('received invalid JSON', { length: bytes.length }, error);
-  }
+  return byte === comma || byte === closeBrace || byte === closeBracket || isJsonSpace(byte);
 }
 
 function unexpected(byte: number, expected: string): ProtocolError {

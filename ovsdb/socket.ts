@@ -15,19 +15,29 @@ export async function openSocket(
   timeoutMs: number,
   signal: AbortSignal,
 ): Promise<net.Socket> {
-  const deadline = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+  const deadline = new AbortController();
+  const onAbort = (): void => deadline.abort();
+  const timer = setTimeout(onAbort, timeoutMs);
+  signal.addEventListener('abort', onAbort);
   let socket: net.Socket | undefined;
   try {
     socket = remote.kind === 'ssl' ? await startTls(remote, tlsFiles) : startPlain(remote);
-    await once(socket, remote.kind === 'ssl' ? 'secureConnect' : 'connect', { signal: deadline });
+    await once(socket, remote.kind === 'ssl' ? 'secureConnect' : 'connect', {
+      signal: deadline.signal,
+    });
     socket.setNoDelay(true);
     socket.setKeepAlive(true, 30_000);
     return socket;
   } catch (error) {
     socket?.destroy();
     const reason =
-      deadline.aborted && !signal.aborted ? `no connection within ${timeoutMs} ms` : errorMessage(error);
+      deadline.signal.aborted && !signal.aborted
+        ? `no connection within ${timeoutMs} ms`
+        : errorMessage(error);
     throw new SessionError('connect_failed', `${remote.text}: ${reason}`, error);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', onAbort);
   }
 }
 

@@ -14,6 +14,7 @@ import {
   RequestTimeoutError,
   scalar,
   select,
+  selectedRows,
   set,
   table,
   TransactionError,
@@ -272,9 +273,11 @@ test('a silent server is probed, and given up when it does not answer', async (t
   const server = await serve(t, { echo: () => undefined });
   const database = open(t, server.remote, { inactivityProbeMs: 50 });
   await database.populated();
+  const errors: (string | undefined)[] = [];
+  database.onStatus(({ error }) => errors.push(error));
   await until(database, 'reconnected', ({ status }) => status.reconnects > 0);
-  const [first] = server.peers;
-  t.is(first?.requests('echo').length, 1);
+  t.true(errors.some((error) => error?.includes('no answer to a probe')));
+  t.true((server.peers[0]?.requests('echo').length ?? 0) > 0);
 });
 
 test('a server that answers probes is kept', async (t) => {
@@ -553,4 +556,55 @@ test('locks: held, stolen, given back, shared by handles of one name, released',
   lock.release();
   await eventually('given up', () => server.peer.requests('unlock').length === 1);
   t.false(lock.held);
+});
+
+test('big notifications and big selects are taken in pieces, too', async (t) => {
+  const serials = Array.from({ length: 6000 }, (_, index) => index + 1);
+  const server = await serve(
+    t,
+    full(Object.fromEntries(serials.map((serial) => [rowId(serial), `n${serial}`]))),
+  );
+  const database = open(t, server.remote);
+  await database.populated();
+  const changes: number[] = [];
+  database.onUpdate((batch) => changes.push(batch.changes.thing?.length ?? 0));
+  const padding = 'ä'.repeat(50);
+  const rows = serials.map((serial) => [
+    rowId(serial),
+    serial % 3 === 0 ? { delete: null } : { modify: { name: `m${serial}`, tags: padding } },
+  ]);
+  server.peer.notify('update3', [
+    monitorId(server),
+    rowId(0),
+    { Thing: Object.fromEntries(rows) as JsonObject },
+  ]);
+  await until(database, 'changed', () => changes.length > 0);
+  t.deepEqual(changes, [6000]);
+  t.is(database.tables.thing.size, 4000);
+  t.like(database.tables.thing.get(rowId(1) as Uuid), { name: 'm1', tags: [padding] });
+  const selected = serials.map((serial) => ({ _uuid: ['uuid', rowId(serial)], name: padding }));
+  server.script = { transact: () => ({ result: [{ rows: selected }] }) };
+  const [result] = await database.transact([select(thing, [])]);
+  t.is(selectedRows(thing, result).length, 6000);
+  t.is(selectedRows(thing, result)[5999]?.name, padding);
+});
+
+test('a server that disappears in the middle of a dump leaves the contents as they were', async (t) => {
+  const server = await serve(t, full({ [rowId(1)]: 'a' }));
+  const database = open(t, server.remote);
+  await database.populated();
+  let updates = 0;
+  database.onUpdate(() => updates++);
+  const rows = Array.from({ length: 9000 }, (_, index) => `"${rowId(index + 1)}":{"initial":{"name":"x"}}`);
+  server.script = {
+    monitor_cond_since: (_params, peer) => {
+      peer.socket.write(`{"id":4,"error":null,"result":[false,"${rowId(0)}",{"Thing":{${rows.join(',')}`);
+      peer.socket.end();
+      return undefined;
+    },
+  };
+  server.peer.socket.destroy();
+  await until(database, 'tried twice', () => server.peers.length > 2);
+  t.deepEqual(names(database), ['a']);
+  t.is(updates, 0);
 });

@@ -441,3 +441,19 @@ test('a lock: held by one, inherited, stolen and given back', async (t) => {
   await once(thief, 'exit');
   await eventually('second has it back', () => secondLock.held);
 });
+
+test('a client without tables: transactions and locks only', async (t) => {
+  const { remote } = await startServer(t);
+  const controller = new AbortController();
+  t.teardown(() => controller.abort());
+  const database = openDatabase({
+    name: 'Test',
+    remote,
+    tables: {},
+    signal: controller.signal,
+    log: recordingLogger([]),
+  });
+  await database.populated();
+  const [result] = await database.transact([insert(thing, { name: 'a' })]);
+  t.truthy(result?.uuid);
+});

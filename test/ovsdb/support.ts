@@ -87,9 +87,13 @@ export class Server {
   async start(): Promise<void> {
     const control = path.join(this.folder, 'control');
     rmSync(control, { force: true });
+    // It must not outlive a test that crashes.
     const child = spawn(
-      'ovsdb-server',
+      'setpriv',
       [
+        '--pdeathsig',
+        'KILL',
+        'ovsdb-server',
         ...this.#args,
         `--unixctl=${control}`,
         `--log-file=${path.join(this.folder, 'log')}`,
