@@ -3,7 +3,7 @@ import type { Ifindex } from '../common/addresses.js';
 /** The maps of `bpf/maps.h` that the agent fills; it owns every entry of them. */
 export const tableNames = [
   'ports',
-  'ports_by_ifindex',
+  'ports_by_interface',
   'destinations',
   'neighbours',
   'multicast_members',

@@ -2,6 +2,7 @@ import { type IpPrefix, type Mac, macFromBytes } from '../common/addresses.js';
 import { errorMessage } from '../common/errors.js';
 import { v1 } from '../common/proto.js';
 import type { Neighbour } from '../generated/proto/iovn/v1/Neighbour.js';
+import type { FdbEntry } from '../generated/proto/iovn/v1/FdbEntry.js';
 import type { Port } from '../generated/proto/iovn/v1/Port.js';
 import type { PortSecurity } from '../generated/proto/iovn/v1/PortSecurity.js';
 import type { Switch } from '../generated/proto/iovn/v1/Switch.js';
@@ -14,6 +15,10 @@ export interface SwitchIntent {
   /** Logical_Switch.name */
   readonly name: string;
   readonly datapathKey: number;
+  /** How long a learnt MAC may be unused, 0 = for ever. */
+  readonly fdbAgeThresholdSeconds: number;
+  /** Its ports may send frames with VLAN tags. */
+  readonly vlanPassthru: boolean;
 }
 
 /** One entry of Logical_Switch_Port.port_security. */
@@ -29,6 +34,13 @@ export interface NeighbourIntent {
   readonly mac: Mac;
 }
 
+/** A learnt MAC (proto/iovn.proto FdbEntry). */
+export interface FdbEntryIntent {
+  readonly switchId: string;
+  readonly mac: Mac;
+  readonly portKey: number;
+}
+
 export interface PortIntent {
   /** Port_Binding.logical_port */
   readonly name: string;
@@ -40,11 +52,17 @@ export interface PortIntent {
   readonly macs: readonly Mac[];
   readonly portSecurity: readonly PortSecurityEntry[];
   readonly multicastGroups: readonly number[];
+  /** The source MACs of what it sends are learnt. */
+  readonly learnsMacs: boolean;
   readonly neighbours: readonly NeighbourIntent[];
   /** Chassis.name of where it is bound, '' when it is not. */
   readonly chassis: string;
   /** Uuid of the Port_Binding row. */
   readonly binding: string;
+  /** Name of the port in which it is nested, '' when it has an interface of its own. */
+  readonly parent: string;
+  /** Its VLAN on the parent's interface, 0 when it has none. */
+  readonly tag: number;
 }
 
 interface RawResource extends ResourceRef {
@@ -59,6 +77,8 @@ export interface Intent {
   readonly nbCfg: string;
   readonly switches: ReadonlyMap<string, SwitchIntent>;
   readonly ports: ReadonlyMap<string, PortIntent>;
+  /** Learnt MACs by ResourceId.name. The same object as long as nothing of it changes. */
+  readonly fdb: ReadonlyMap<string, FdbEntryIntent>;
   /** Resources that are left out, by `resourceKey`. */
   readonly problems: ReadonlyMap<string, ResourceProblem>;
   /** Every resource as it came, by `resourceKey`: for the cache. */
@@ -68,12 +88,14 @@ export interface Intent {
 const maximumDatapathKey = 2 ** 24 - 1;
 const maximumPortKey = 2 ** 15 - 1;
 const maximumGroupKey = 2 ** 16 - 1;
+const maximumTag = 4095;
 
 export const emptyIntent: Intent = {
   generation: '0',
   nbCfg: '0',
   switches: new Map(),
   ports: new Map(),
+  fdb: new Map(),
   problems: new Map(),
   raw: new Map(),
 };
@@ -113,6 +135,8 @@ function readSwitch(id: string, body: Switch): SwitchIntent {
     id,
     name: body.name,
     datapathKey: requireKey('datapath key', body.datapath_key, maximumDatapathKey),
+    fdbAgeThresholdSeconds: body.fdb_age_threshold_seconds,
+    vlanPassthru: body.vlan_passthru,
   };
 }
 
@@ -129,9 +153,18 @@ function readPort(name: string, body: Port): PortIntent {
       ...new Set(body.multicast_groups.map((key) => requireKey('group key', key, maximumGroupKey))),
     ],
     neighbours: body.neighbours.map(readNeighbour),
+    learnsMacs: body.learns_macs,
     chassis: body.chassis,
     binding: body.binding,
+    parent: body.parent,
+    tag: body.tag === 0 ? 0 : requireKey('tag', body.tag, maximumTag),
   };
+}
+
+function readFdbEntry(body: FdbEntry): FdbEntryIntent {
+  /* ovn-sb(5) allows more than a port has: then there is no such port. */
+  const portKey = requireKey('port key', body.port_key, maximumDatapathKey);
+  return { switchId: body.switch, mac: readMac(body.mac), portKey };
 }
 
 class Draft {
@@ -139,8 +172,11 @@ class Draft {
   readonly ports: Map<string, PortIntent>;
   readonly problems: Map<string, ResourceProblem>;
   readonly raw: Map<string, RawResource>;
+  fdb: ReadonlyMap<string, FdbEntryIntent>;
+  #ownFdb: Map<string, FdbEntryIntent> | undefined;
 
   constructor(base: Intent) {
+    this.fdb = base.fdb;
     this.switches = new Map(base.switches);
     this.ports = new Map(base.ports);
     this.problems = new Map(base.problems);
@@ -150,6 +186,7 @@ class Draft {
   remove(id: ResourceRef): void {
     if (id.kind === 'Switch') this.switches.delete(id.name);
     if (id.kind === 'Port') this.ports.delete(id.name);
+    if (id.kind === 'FdbEntry' && this.fdb.has(id.name)) this.#changeFdb().delete(id.name);
     this.problems.delete(resourceKey(id));
     this.raw.delete(resourceKey(id));
   }
@@ -163,10 +200,19 @@ class Draft {
       if (kind === 'Switch')
         this.switches.set(name, readSwitch(name, v1.Switch.deserialize(Buffer.from(body))));
       else if (kind === 'Port') this.ports.set(name, readPort(name, v1.Port.deserialize(Buffer.from(body))));
+      else if (kind === 'FdbEntry')
+        this.#changeFdb().set(name, readFdbEntry(v1.FdbEntry.deserialize(Buffer.from(body))));
       else this.#report(resource, 'unsupported_kind', `this agent does not know resources of kind ${kind}`);
     } catch (error) {
       this.#report(resource, 'invalid', errorMessage(error));
     }
+  }
+
+  /** Copied at the first change. */
+  #changeFdb(): Map<string, FdbEntryIntent> {
+    this.#ownFdb ??= new Map(this.fdb);
+    this.fdb = this.#ownFdb;
+    return this.#ownFdb;
   }
 
   #report({ kind, name }: ResourceRef, code: ResourceProblem['code'], message: string): void {
@@ -181,8 +227,8 @@ export function applyUpdate(intent: Intent, update: Update): Intent {
   for (const { id, body } of update.changed) {
     if (id) draft.set({ kind: id.kind, name: id.name, body: Uint8Array.from(body) });
   }
-  const { switches, ports, problems, raw } = draft;
-  return { generation: update.generation, nbCfg: update.nb_cfg, switches, ports, problems, raw };
+  const { switches, ports, fdb, problems, raw } = draft;
+  return { generation: update.generation, nbCfg: update.nb_cfg, switches, ports, fdb, problems, raw };
 }
 
 /** The whole intent as one snapshot: applying it to any intent gives this one. */

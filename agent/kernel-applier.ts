@@ -5,7 +5,7 @@ import { attachmentsOf, computeDesired } from './desired.js';
 import type { Intent } from './intent.js';
 import { type InstallState, installState } from './interface-report.js';
 import { type Failure, KernelState } from './kernel-state.js';
-import { findLocalPorts, type SlotKey, slotKey } from './local-ports.js';
+import { findLocalPorts, nestedPortProblems, type SlotKey, slotKey } from './local-ports.js';
 import type { PluggedPort } from './modules/io-module.js';
 import { decodeUint32 } from './modules/uint32.js';
 import { type KernelContents, plan } from './plan.js';
@@ -56,10 +56,12 @@ export class KernelApplier {
   /** Everything that is wanted is put in place, everything else is removed. */
   apply(intent: Intent, interfaces: readonly VifInterface[], chassisName: string): AppliedRound {
     const localPorts = findLocalPorts(intent, interfaces, chassisName);
-    const wanted = localPorts.map(({ key }) => key);
+    const refused = nestedPortProblems(localPorts);
+    const programmed = localPorts.filter(({ port }) => !refused.has(port.name));
+    const wanted = programmed.map(({ key }) => key);
     const { slots, unassigned, released } = assignSlots(this.#slots, wanted, this.#dataPlane.slotCount);
     for (const [key, slot] of slots) if (!this.#slots.has(key)) this.#dataPlane.resetCounters(slot);
-    const desired = computeDesired(intent, interfaces, localPorts, slots);
+    const desired = computeDesired(intent, interfaces, programmed, slots);
     const operations = plan(desired, this.#kernel);
     const failures = this.#kernel.apply(operations);
     this.#slots = slots;
@@ -67,7 +69,7 @@ export class KernelApplier {
     if (operations.length > 0) {
       this.#log.debug('kernel state changed', { operations: operations.length, failures: failures.length });
     }
-    const state = installState(desired, localPorts, unassigned, failures);
+    const state = installState(desired, localPorts, refused, unassigned, failures);
     return { state, again: unassigned.length > 0 && released.length > 0 };
   }
 

@@ -33,7 +33,7 @@ const writeOrder: readonly TableName[] = [
   'allowed_addresses',
   'allowed_macs',
   'ports',
-  'ports_by_ifindex',
+  'ports_by_interface',
   'destinations',
   'neighbours',
   'multicast_members',

@@ -81,16 +81,14 @@ struct neighbour_advert {
 };
 _Static_assert(sizeof(struct neighbour_advert) == sizeof(__u16) + ADVERT_LENGTH, "struct neighbour_advert");
 
-/* The solicitation in the packet; false for anything else, and for one with options that can't be trusted. */
-static __always_inline bool load_solicitation(struct __sk_buff *skb, struct ip6_packet *packet,
-					      struct nd_message *message)
+/* The solicitation in the packet; false for anything else. */
+static __always_inline bool load_solicitation(struct __sk_buff *skb, struct ip6_packet *packet, struct nd *nd)
 {
-	__u8 ignored[ETH_ADDRESS_LENGTH];
+	struct icmp6 icmp;
 
-	return load_ip6(skb, &packet->header) && find_ip6_upper(skb, packet) &&
-	       packet->upper_protocol == IPPROTO_ICMPV6 && packet->header.hop_limit == ND_HOP_LIMIT &&
-	       load(skb, packet->upper_offset, message, sizeof(*message)) && message->type == ND_NEIGHBOUR_SOLICIT &&
-	       message->code == 0 && load_nd_target_mac(skb, packet->upper_offset + sizeof(*message), ignored);
+	return load_ip6(skb, packet) && find_ip6_upper(skb, packet) && packet->header.hop_limit == ND_HOP_LIMIT &&
+	       load_icmp6(skb, packet, &icmp) && icmp.type == ND_NEIGHBOUR_SOLICIT && icmp.code == 0 &&
+	       load_nd(skb, packet, nd);
 }
 
 /* ff02::1:ffXX:XXXX with the last 24 bits of the target (RFC 4291 2.7.1). */
@@ -119,7 +117,7 @@ static __noinline enum answer answer_nd(struct __sk_buff *skb, const struct port
 {
 	const struct neighbour *neighbour;
 	struct neighbour_advert advert = {};
-	struct nd_message solicitation;
+	struct nd solicitation;
 	struct ip6_packet packet;
 
 	if (!load_solicitation(skb, &packet, &solicitation) ||
@@ -150,7 +148,7 @@ static __noinline enum answer answer_nd(struct __sk_buff *skb, const struct port
 	return become(skb, &advert.ethernet, ADVERT_LENGTH);
 }
 
-/* For frames to a multicast address. */
+/* For frames to a multicast address. They are untagged: a switch that lets tags pass has no neighbours, as in OVN. */
 static __always_inline enum answer answer_neighbour_query(struct __sk_buff *skb, const struct port *from,
 							  const struct ethernet *ethernet)
 {

@@ -20,6 +20,18 @@ static __always_inline int check_egress(struct __sk_buff *skb, __u32 slot, const
 	return to->flags & PORT_SECURITY ? check_destination(skb, slot, ethernet) : VERDICT_PASS;
 }
 
+/* What the device of the port gets is tagged when the port is nested. False when there is no memory for it. */
+static __always_inline bool push_port_tag(struct __sk_buff *skb, const struct port *to)
+{
+	return to->vlan_id == 0 || bpf_skb_vlan_push(skb, bpf_htons(ETH_P_8021Q), to->vlan_id) == 0;
+}
+
+/* Undoes push_port_tag. */
+static __always_inline bool pop_port_tag(struct __sk_buff *skb, const struct port *to)
+{
+	return to->vlan_id == 0 || bpf_skb_vlan_pop(skb) == 0;
+}
+
 /* Hands the packet to one local port. */
 static __always_inline int deliver(struct __sk_buff *skb, __u32 slot, const struct ethernet *ethernet)
 {
@@ -31,6 +43,8 @@ static __always_inline int deliver(struct __sk_buff *skb, __u32 slot, const stru
 	verdict = check_egress(skb, slot, to, ethernet);
 	if (verdict != VERDICT_PASS)
 		return drop(skb, slot, verdict);
+	if (!push_port_tag(skb, to))
+		return drop(skb, slot, DROP_DELIVERY_FAILED);
 	count_sent(skb, slot);
 	if (!(to->flags & PORT_REDIRECT_PEER))
 		return bpf_redirect(to->ifindex, 0);

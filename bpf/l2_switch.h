@@ -20,8 +20,25 @@ struct flood {
 	__u32 sender;
 	__u32 slot;   /* of the list entry to follow next, 0 at the head */
 	__u32 copies; /* members reached, whether or not their egress stages let the packet through */
-	__u32 broken; /* a list entry was not there */
+	int failure;  /* the enum drop_reason that ended the walk before the list's end, else VERDICT_PASS */
 };
+
+/* A copy of the packet to one member: VERDICT_PASS or the reason why it did not get it. `*intact` becomes false when
+ * the packet is not as it was before. */
+static __always_inline int copy_to(struct __sk_buff *skb, __u32 slot, const struct port *to,
+				   const struct ethernet *ethernet, bool *intact)
+{
+	int verdict = check_egress(skb, slot, to, ethernet);
+
+	if (verdict != VERDICT_PASS)
+		return verdict;
+	if (!push_port_tag(skb, to))
+		return DROP_DELIVERY_FAILED;
+	if (bpf_clone_redirect(skb, to->ifindex, 0) != 0)
+		verdict = DROP_DELIVERY_FAILED;
+	*intact = pop_port_tag(skb, to);
+	return verdict;
+}
 
 /* One step along the list: a copy to the next member. 1 ends the walk. */
 static long flood_step(__u32 index, void *context)
@@ -34,11 +51,13 @@ static long flood_step(__u32 index, void *context)
 	};
 	const struct member *member = bpf_map_lookup_elem(&multicast_members, &key);
 	const struct port *to;
+	bool intact = true;
 	__u32 slot;
 	int verdict;
 
 	if (!member) {
-		flood->broken = index > 0;
+		if (index > 0)
+			flood->failure = DROP_MULTICAST_LIST_CHANGED;
 		return 1;
 	}
 	slot = member->next_slot;
@@ -51,14 +70,15 @@ static long flood_step(__u32 index, void *context)
 	to = bpf_map_lookup_elem(&ports, &slot);
 	if (!to)
 		return 0;
-	verdict = check_egress(flood->skb, slot, to, flood->ethernet);
-	if (verdict == VERDICT_PASS && bpf_clone_redirect(flood->skb, to->ifindex, 0) != 0)
-		verdict = DROP_DELIVERY_FAILED;
+	verdict = copy_to(flood->skb, slot, to, flood->ethernet, &intact);
 	if (verdict == VERDICT_PASS)
 		count_sent(flood->skb, slot);
 	else
 		count_drop(flood->skb, slot, verdict);
-	return 0;
+	if (intact)
+		return 0;
+	flood->failure = DROP_DELIVERY_FAILED;
+	return 1;
 }
 
 /* Copies the packet to every local member of the group but the sender; the original ends here. */
@@ -71,11 +91,12 @@ static __always_inline int flood(struct __sk_buff *skb, const struct port *from,
 		.datapath_key = from->datapath_key,
 		.group_key = group_key,
 		.sender = from_slot,
+		.failure = VERDICT_PASS,
 	};
 
 	bpf_loop(MAX_COPIES, flood_step, &flood, 0);
-	if (flood.broken)
-		return drop(skb, from_slot, DROP_MULTICAST_LIST_CHANGED);
+	if (flood.failure != VERDICT_PASS)
+		return drop(skb, from_slot, flood.failure);
 	if (flood.copies == 0)
 		return drop(skb, from_slot, nobody);
 	return TC_ACT_SHOT;

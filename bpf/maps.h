@@ -20,13 +20,13 @@ struct {
 	__type(value, struct port);
 } ports SEC(".maps");
 
-/* ifindex -> slot. */
+/* Interface, and VLAN of a nested port -> slot. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, DEFAULT_MAX_PORTS);
-	__type(key, __u32);
+	__type(key, struct interface_key);
 	__type(value, __u32);
-} ports_by_ifindex SEC(".maps");
+} ports_by_interface SEC(".maps");
 
 /* MAC within a switch -> the port that has it, on whichever node. */
 struct {

@@ -116,35 +116,29 @@ static __always_inline int check_nd(struct __sk_buff *skb, __u32 slot, __u32 por
 				    __u32 mac_flags, const struct ip6_packet *packet)
 {
 	const struct allowed_mac *allowed_target;
-	struct nd_message message;
-	__u8 target_mac[ETH_ADDRESS_LENGTH];
-	struct {
-		__u8 type;
-		__u8 code;
-	} icmp;
+	struct icmp6 icmp;
+	struct nd nd;
 
-	if (packet->upper_protocol != IPPROTO_ICMPV6 || packet->header.hop_limit != ND_HOP_LIMIT)
+	if (packet->header.hop_limit != ND_HOP_LIMIT || !load_icmp6(skb, packet, &icmp) ||
+	    icmp.type != ND_NEIGHBOUR_ADVERT)
 		return VERDICT_PASS;
-	if (!load(skb, packet->upper_offset, &icmp, sizeof(icmp)) || icmp.type != ND_NEIGHBOUR_ADVERT)
-		return VERDICT_PASS;
-	if (icmp.code != 0 || !load(skb, packet->upper_offset, &message, sizeof(message)) ||
-	    !load_nd_target_mac(skb, packet->upper_offset + sizeof(message), target_mac))
+	if (icmp.code != 0 || !load_nd(skb, packet, &nd))
 		return DROP_PORT_SECURITY_ND;
 
-	if (is_zero_mac(target_mac)) {
+	if (is_zero_mac(nd.target_mac)) {
 		if (port_flags & PORT_ANY_ND_TARGET)
 			return VERDICT_PASS;
 	} else {
-		allowed_target = find_allowed_mac(slot, target_mac);
+		allowed_target = find_allowed_mac(slot, nd.target_mac);
 		if (!allowed_target)
 			return DROP_PORT_SECURITY_ND;
 		if (allowed_target->flags & ALLOWED_ANY_ND_TARGET)
 			return VERDICT_PASS;
 	}
-	if (is_own_link_local(slot, &message.target, target_mac))
+	if (is_own_link_local(slot, &nd.target, nd.target_mac))
 		return VERDICT_PASS;
-	if ((is_zero_mac(target_mac) || same_mac(target_mac, source)) &&
-	    is_allowed_address(slot, source, mac_flags, FAMILY_IP6, &message.target, ALLOWED_SOURCE))
+	if ((is_zero_mac(nd.target_mac) || same_mac(nd.target_mac, source)) &&
+	    is_allowed_address(slot, source, mac_flags, FAMILY_IP6, &nd.target, ALLOWED_SOURCE))
 		return VERDICT_PASS;
 	return DROP_PORT_SECURITY_ND;
 }
@@ -152,13 +146,10 @@ static __always_inline int check_nd(struct __sk_buff *skb, __u32 slot, __u32 por
 /* What a host without an address sends to ff02::/16: MLD reports and duplicate address detection. */
 static __always_inline bool is_ip6_autoconfiguration(struct __sk_buff *skb, const struct ip6_packet *packet)
 {
-	struct {
-		__u8 type;
-		__u8 code;
-	} icmp;
+	struct icmp6 icmp;
 
 	if (!is_unspecified_ip6(&packet->header.saddr) || packet->header.daddr.s6_addr16[0] != bpf_htons(0xff02) ||
-	    packet->upper_protocol != IPPROTO_ICMPV6 || !load(skb, packet->upper_offset, &icmp, sizeof(icmp)))
+	    !load_icmp6(skb, packet, &icmp))
 		return false;
 	return icmp.code == 0 && (icmp.type == ICMPV6_MGM_REPORT || icmp.type == ICMPV6_MLD2_REPORT ||
 				  icmp.type == ND_NEIGHBOUR_SOLICIT);
@@ -172,7 +163,7 @@ static __always_inline int check_ip6_source(struct __sk_buff *skb, __u32 slot, _
 
 	if (!any_address && !(mac_flags & ALLOWED_IP6))
 		return DROP_PORT_SECURITY_IP6;
-	if (!load_ip6(skb, &packet.header))
+	if (!load_ip6(skb, &packet))
 		return any_address ? VERDICT_PASS : DROP_MALFORMED_IP6;
 	if (!find_ip6_upper(skb, &packet))
 		return DROP_MALFORMED_IP6;
@@ -224,14 +215,16 @@ static __always_inline int check_ip4_destination(struct __sk_buff *skb, __u32 sl
 static __always_inline int check_ip6_destination(struct __sk_buff *skb, __u32 slot, const struct ethernet *ethernet,
 						 __u32 mac_flags)
 {
-	struct ipv6hdr ip;
+	const struct in6_addr *address;
+	struct ip6_packet packet;
 
 	if (!(mac_flags & ALLOWED_IP6))
 		return DROP_EGRESS_PORT_SECURITY_IP6;
-	if (!load_ip6(skb, &ip))
+	if (!load_ip6(skb, &packet))
 		return DROP_MALFORMED_IP6;
-	if (ip.daddr.s6_addr[0] == 0xff ||
-	    is_allowed_address(slot, ethernet->destination, mac_flags, FAMILY_IP6, &ip.daddr, ALLOWED_DESTINATION))
+	address = &packet.header.daddr;
+	if (address->s6_addr[0] == 0xff ||
+	    is_allowed_address(slot, ethernet->destination, mac_flags, FAMILY_IP6, address, ALLOWED_DESTINATION))
 		return VERDICT_PASS;
 	return DROP_EGRESS_PORT_SECURITY_IP6;
 }

@@ -24,6 +24,7 @@ enum port_flags {
 	PORT_SECURITY = 1 << 1,      /* has port security: what is not listed in port_security_* is dropped */
 	PORT_REDIRECT_PEER = 1 << 2, /* a veth whose other end is in another network namespace */
 	PORT_ANY_ND_TARGET = 1 << 3, /* an entry of its port security has no IPv6 address: see allowed_mac_flags.ALLOWED_ANY_ND_TARGET */
+	PORT_VLAN_PASSTHRU = 1 << 4, /* Logical_Switch.other_config:vlan-passthru: may send frames with VLAN tags */
 	PORT_LEARNS = 1 << 8,        /* takes unknown addresses and has no port security: its source MACs are learnt */
 };
 
@@ -33,8 +34,18 @@ struct port {
 	__u32 port_key;     /* Port_Binding.tunnel_key */
 	__u32 ifindex;
 	__u32 flags;        /* enum port_flags */
+	__u16 vlan_id;      /* of a nested port: frames to it get this tag; 0 = none */
+	__u16 pad;
 };
-_Static_assert(sizeof(struct port) == 16, "struct port");
+_Static_assert(sizeof(struct port) == 20, "struct port");
+
+/* Key of map `ports_by_interface`: where a frame comes from. */
+struct interface_key {
+	__u32 ifindex;
+	__u16 vlan_id; /* Port_Binding.tag of a nested port; 0 = the port whose interface it is */
+	__u16 pad;
+};
+_Static_assert(sizeof(struct interface_key) == 8, "struct interface_key");
 
 /* Key of map `destinations`: which port of a switch has this MAC. */
 struct mac_key {

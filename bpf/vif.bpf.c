@@ -5,29 +5,44 @@
 
 #include "l2_switch.h"
 
+/* Where the slot of the port that has sent the frame is, NULL when there is none: the nested port with the frame's VLAN, else the
+ * port whose interface it is, to which a foreign tag belongs as it does in OVN. */
+static __always_inline const __u32 *find_sender(struct __sk_buff *skb)
+{
+	struct interface_key key = { .ifindex = skb->ifindex, .vlan_id = outer_vlan_id(skb) };
+	const __u32 *slot = bpf_map_lookup_elem(&ports_by_interface, &key);
+
+	if (!slot && key.vlan_id != 0) {
+		key.vlan_id = 0;
+		slot = bpf_map_lookup_elem(&ports_by_interface, &key);
+	}
+	return slot;
+}
+
 SEC("tc")
 int vif_ingress(struct __sk_buff *skb)
 {
-	__u32 ifindex = skb->ifindex;
-	const __u32 *slot_of_interface = bpf_map_lookup_elem(&ports_by_ifindex, &ifindex);
+	const __u32 *slot_of_sender = find_sender(skb);
 	struct ethernet ethernet;
 	const struct port *port;
 	__u32 slot;
 	int verdict;
 
-	if (!slot_of_interface)
+	if (!slot_of_sender)
 		return drop(skb, 0, DROP_NO_LOGICAL_PORT);
-	slot = *slot_of_interface;
+	slot = *slot_of_sender;
 	port = bpf_map_lookup_elem(&ports, &slot);
 	if (!port || port->datapath_key == 0)
 		return drop(skb, 0, DROP_NO_LOGICAL_PORT);
+	if (port->vlan_id != 0 && bpf_skb_vlan_pop(skb) != 0)
+		return drop(skb, slot, DROP_DELIVERY_FAILED);
 	count_received(skb, slot);
 
 	if (!load_ethernet(skb, &ethernet))
 		return drop(skb, slot, DROP_FRAME_TOO_SHORT);
 	if (!(port->flags & PORT_ENABLED))
 		return drop(skb, slot, DROP_PORT_DISABLED);
-	if (is_vlan_tagged(skb, &ethernet))
+	if (!(port->flags & PORT_VLAN_PASSTHRU) && is_vlan_tagged(skb))
 		return drop(skb, slot, DROP_VLAN_TAGGED);
 	if (is_multicast(ethernet.source))
 		return drop(skb, slot, DROP_MULTICAST_SOURCE);

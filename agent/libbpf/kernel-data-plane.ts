@@ -14,10 +14,14 @@ import type {
   TableUsage,
   WriteFailure,
 } from '../data-plane.js';
+import type { LearningPlane, MacEvent } from '../fdb/fdb-table.js';
 import { Attachments } from './attachments.js';
 import { prepareBpffs, removePinnedFolder, removePins } from './bpffs.js';
+import { carryOver } from './carry-over.js';
+import { readEvents } from './event-reader.js';
 import { type Generation, openGeneration, otherGenerations } from './generations.js';
 import { KernelError, requireKernel, withKernelError } from './kernel-error.js';
+import { KernelFdb } from './kernel-fdb.js';
 import { type MapSizes, requireLibbpf } from './kernel-object.js';
 import { readProgramInfo, type TestContext, type TestRun, testRun } from './kernel-program.js';
 import { KernelTables } from './tables.js';
@@ -55,6 +59,10 @@ export function openDataPlane(options: DataPlaneOptions): KernelDataPlane {
   const name = path.basename(objectFile).replace(/\..*$/, '');
   const generation = openGeneration(bpffsDir, { name, objectBytes, sizes }, log);
   try {
+    const fdb = generation.maps.get('fdb');
+    if (!generation.adopted && fdb !== undefined) {
+      carryOver('fdb', fdb, bpffsDir, otherGenerations(bpffsDir, generation.id), log);
+    }
     return new KernelDataPlane(bpffsDir, generation, options.attachMode, log);
   } catch (error) {
     generation.close();
@@ -66,19 +74,20 @@ export function openDataPlane(options: DataPlaneOptions): KernelDataPlane {
 export function slotMapSizes(maxPorts: number): MapSizes {
   return {
     ports: maxPorts,
-    ports_by_ifindex: maxPorts,
+    ports_by_interface: maxPorts,
     port_counters: maxPorts,
     drops: maxPorts,
   };
 }
 
 /** The DataPlane that is the kernel's. Made by `openDataPlane`. */
-export class KernelDataPlane implements DataPlane {
+export class KernelDataPlane implements DataPlane, LearningPlane {
   readonly attachMode: AttachMode;
   /** True when the tables are those of an earlier process, as it left them. */
   readonly adopted: boolean;
   /** 16 hex digits, the folder's name in `bpffsDir`. */
   readonly generation: string;
+  readonly fdb: KernelFdb;
   readonly #bpffsDir: string;
   readonly #generation: Generation;
   readonly #programFd: number;
@@ -97,6 +106,7 @@ export class KernelDataPlane implements DataPlane {
     this.#programFd = programFd;
     this.#log = log;
     this.#tables = new KernelTables(generation.maps);
+    this.fdb = new KernelFdb(generation.maps);
     this.attachMode = mode === 'auto' ? (hasTcx(programFd) ? 'tcx' : 'clsact') : mode;
     this.adopted = generation.adopted;
     this.generation = generation.id;
@@ -138,6 +148,12 @@ export class KernelDataPlane implements DataPlane {
 
   resetCounters(slot: number): void {
     this.#tables.resetCounters(slot);
+  }
+
+  async watchEvents(onEvent: (event: MacEvent) => void, signal: AbortSignal): Promise<void> {
+    const fd = this.#generation.maps.get('events');
+    if (fd === undefined) throw new KernelError('kernel_not_found', 0, 'the eBPF object has no map events');
+    await readEvents(fd, onEvent, signal);
   }
 
   usage(): readonly TableUsage[] {

@@ -1,6 +1,7 @@
 import { type Mac, macBytes } from '../../common/addresses.js';
 import {
   encodeDestination,
+  encodeInterfaceKey,
   encodeMacKey,
   encodeMember,
   encodeMemberKey,
@@ -25,9 +26,11 @@ function numericKey(datapathKey: number, key: number): number {
   return datapathKey * 2 ** 16 + key;
 }
 
-function flagsOf({ port, device }: PluggedPort): number {
+function flagsOf({ port, device, vlanPassthru }: PluggedPort): number {
   let flags = 0;
+  if (vlanPassthru) flags |= portFlags.PORT_VLAN_PASSTHRU;
   if (port.enabled) flags |= portFlags.PORT_ENABLED;
+  if (port.learnsMacs) flags |= portFlags.PORT_LEARNS;
   if (port.portSecurity.length > 0) flags |= portFlags.PORT_SECURITY;
   if (device.kind === 'veth' && device.peerInOtherNamespace) flags |= portFlags.PORT_REDIRECT_PEER;
   const allListIp6 = port.portSecurity.every(({ addresses }) =>
@@ -38,19 +41,20 @@ function flagsOf({ port, device }: PluggedPort): number {
 }
 
 function portEntries(plugged: PluggedPort): TableEntry[] {
-  const { port, datapathKey, device, slot } = plugged;
+  const { port, datapathKey, device, vlanId, slot } = plugged;
   const owner = portRef(port);
   const value = encodePort({
     datapathKey,
     portKey: port.portKey,
     ifindex: device.ifindex,
     flags: flagsOf(plugged),
+    vlanId,
   });
   return [
     { table: 'ports', key: hexKey(encodeUint32(slot)), value, owner },
     {
-      table: 'ports_by_ifindex',
-      key: hexKey(encodeUint32(device.ifindex)),
+      table: 'ports_by_interface',
+      key: hexKey(encodeInterfaceKey({ ifindex: device.ifindex, vlanId })),
       value: encodeUint32(slot),
       owner,
     },
@@ -131,7 +135,7 @@ function listEntries({ datapathKey, groupKey, members }: Group): TableEntry[] {
 /** The ports themselves, and OVN's logical switch: unicast by MAC, multicast groups (bpf/l2_switch.h). */
 export const l2Switch: IoModule = {
   name: 'l2-switch',
-  tables: ['ports', 'ports_by_ifindex', 'destinations', 'multicast_members'],
+  tables: ['ports', 'ports_by_interface', 'destinations', 'multicast_members'],
   compute: (input) => {
     const { entries, problems } = destinations(input);
     const lists = groupsOf(input.plugged).flatMap(listEntries);

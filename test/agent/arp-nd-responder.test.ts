@@ -15,6 +15,7 @@ function port(name: string, portKey: number, neighbours: Record<string, string>)
     macs: [],
     portSecurity: [],
     multicastGroups: [],
+    learnsMacs: false,
     neighbours: Object.entries(neighbours).map(([ip, mac]) => {
       const address = parseIp(ip);
       const parsedMac = parseMac(mac);
@@ -23,6 +24,8 @@ function port(name: string, portKey: number, neighbours: Record<string, string>)
     }),
     chassis: '',
     binding: '',
+    parent: '',
+    tag: 0,
   };
 }
 

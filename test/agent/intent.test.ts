@@ -33,7 +33,13 @@ test('reads switches and ports', (t) => {
     switchResource('uuid-0', 7, 'blue'),
     portResource('lp1', 3, { port_security: [portSecurityEntry('02:00:00:00:00:03 10.0.0.3 fd00::/64')] }),
   );
-  t.deepEqual(intent.switches.get('uuid-0'), { id: 'uuid-0', name: 'blue', datapathKey: 7 });
+  t.deepEqual(intent.switches.get('uuid-0'), {
+    id: 'uuid-0',
+    name: 'blue',
+    datapathKey: 7,
+    vlanPassthru: false,
+    fdbAgeThresholdSeconds: 0,
+  });
   const port = intent.ports.get('lp1');
   t.is(port?.portKey, 3);
   t.deepEqual(

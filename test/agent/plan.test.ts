@@ -155,10 +155,10 @@ function danglingReferences(plane: DataPlane): readonly string[] {
     const reached = walk(plane, datapathKey, groupKey);
     return reached === 'broken' ? [-1] : reached;
   });
-  const byIfindex = [...plane.readTable('ports_by_ifindex').values()].map((value) =>
+  const byInterface = [...plane.readTable('ports_by_interface').values()].map((value) =>
     Buffer.from(value).readUInt32LE(),
   );
-  return [...destinations.filter((slot) => slot !== 0), ...members, ...byIfindex]
+  return [...destinations.filter((slot) => slot !== 0), ...members, ...byInterface]
     .filter((slot) => !slots.has(slot))
     .map((slot) => `slot ${slot}`);
 }

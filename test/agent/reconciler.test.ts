@@ -203,9 +203,9 @@ test('cur_cfg follows once the interfaces have been handed to the controller, al
 
 test('nothing is removed before the intent is known', async (t) => {
   const plane = new FakeDataPlane();
-  const value = encodePort({ datapathKey: 1, portKey: 1, ifindex: 5, flags: 1 });
+  const value = encodePort({ datapathKey: 1, portKey: 1, ifindex: 5, flags: 1, vlanId: 0 });
   plane.table('ports').set('03000000', value);
-  plane.table('ports_by_ifindex').set('05000000', Uint8Array.of(3, 0, 0, 0));
+  plane.table('ports_by_interface').set('0500000000000000', Uint8Array.of(3, 0, 0, 0));
   plane.attach(5 as never);
   plane.attached.set(7 as never, false);
   plane.changes.length = 0;

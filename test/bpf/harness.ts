@@ -19,6 +19,7 @@ import {
   encodeAllowedPrefixKey,
   encodeDestination,
   encodeFdbEntry,
+  encodeInterfaceKey,
   encodeMacKey,
   encodeMember,
   encodeMemberKey,
@@ -42,7 +43,7 @@ export function encodeUint32(value: number): Uint8Array {
 /** How keys and values of each table become bytes. */
 export const tableCodecs = {
   ports: { key: encodeUint32, value: encodePort },
-  ports_by_ifindex: { key: encodeUint32, value: encodeUint32 },
+  ports_by_interface: { key: encodeInterfaceKey, value: encodeUint32 },
   destinations: { key: encodeMacKey, value: encodeDestination },
   multicast_members: { key: encodeMemberKey, value: encodeMember },
   fdb: { key: encodeMacKey, value: encodeFdbEntry },

@@ -7,7 +7,13 @@ import test, { type ExecutionContext } from 'ava';
 
 import type { DataPlane } from '../../agent/data-plane.js';
 import { macBytes } from '../../common/addresses.js';
-import { encodeDestination, encodeMacKey, encodePort, portFlags } from '../../generated/bpf/layouts.js';
+import {
+  encodeDestination,
+  encodeInterfaceKey,
+  encodeMacKey,
+  encodePort,
+  portFlags,
+} from '../../generated/bpf/layouts.js';
 import { waitFor } from '../../testbed/wait.js';
 import { encodeUint32 } from '../bpf/harness.js';
 import { mac } from '../support/packets.js';
@@ -39,10 +45,12 @@ function fill(plane: DataPlane, guests: readonly Guest[]): void {
   guests.forEach((guest, index) => {
     const slot = index + 1;
     const key = hex(encodeUint32(slot));
-    const port = { datapathKey, portKey: slot, ifindex: guest.ifindex, flags: portFlags.PORT_ENABLED };
+    const { ifindex } = guest;
+    const port = { datapathKey, portKey: slot, ifindex, flags: portFlags.PORT_ENABLED, vlanId: 0 };
     const destination = { datapathKey, mac: macBytes(mac(guest.mac)) };
     plane.writeEntries('ports', new Map([[key, encodePort(port)]]));
-    plane.writeEntries('ports_by_ifindex', new Map([[hex(encodeUint32(guest.ifindex)), encodeUint32(slot)]]));
+    const from = hex(encodeInterfaceKey({ ifindex, vlanId: 0 }));
+    plane.writeEntries('ports_by_interface', new Map([[from, encodeUint32(slot)]]));
     plane.writeEntries(
       'destinations',
       new Map([[hex(encodeMacKey(destination)), encodeDestination({ portKey: slot, slot })]]),
