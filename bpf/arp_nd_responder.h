@@ -148,10 +148,13 @@ static __noinline enum answer answer_nd(struct __sk_buff *skb, const struct port
 	return become(skb, &advert.ethernet, ADVERT_LENGTH);
 }
 
-/* For frames to a multicast address. They are untagged: a switch that lets tags pass has no neighbours, as in OVN. */
+/* For frames to a multicast address. They are untagged: a switch that lets tags pass has no neighbours, as in OVN. One
+ * with a SNAP header, which OVN answers in kind, is left to the owner. */
 static __always_inline enum answer answer_neighbour_query(struct __sk_buff *skb, const struct port *from,
 							  const struct ethernet *ethernet)
 {
+	if (network_offset(skb) != ETH_HLEN)
+		return NOT_ANSWERED;
 	if (ethernet->type == bpf_htons(ETH_P_ARP))
 		return answer_arp(skb, from, ethernet);
 	if (ethernet->type == bpf_htons(ETH_P_IPV6))
