@@ -234,7 +234,7 @@ test('a restart of the server: contents kept meanwhile, the difference reported 
 test('a stopped server is noticed by the probe, and taken up again when it goes on', async (t) => {
   const { server, remote } = await startServer(t);
   const database = open(t, remote, {
-    inactivityProbeMs: 150,
+    inactivityProbeMs: 400,
     timing: { connectTimeoutMs: 500, requestTimeoutMs: 500 },
   });
   await database.populated();
