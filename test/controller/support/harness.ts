@@ -63,7 +63,7 @@ export class Harness {
     void controller.run();
     const address = formatListenAddress(server.address);
     return new Harness(
-      { world, controller, inspector, address, setServing: server.setServing, metrics },
+      { world, controller, inspector, address, setServing: (on) => server.setServing(on), metrics },
       abort,
       clock,
     );
