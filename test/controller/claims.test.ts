@@ -5,32 +5,27 @@ import type { Uuid } from '../../common/addresses.js';
 import {
   type ClaimInput,
   decideClaim,
+  type Eligibility,
   eligibility,
   type Holder,
   type Plug,
 } from '../../controller/claims.js';
-import type { PortBinding } from '../../controller/southbound.js';
+import { type PortBinding, southboundTables } from '../../controller/southbound.js';
+import { MemoryDatabase } from './support/memory-database.js';
 
 const uuid = (name: string) => name as Uuid;
 
+/** A free VIF; what the row does not say is as the database would have it. */
+const blank = (() => {
+  const sb = new MemoryDatabase('OVN_Southbound', southboundTables);
+  const row = { logical_port: 'lp1', datapath: uuid('dp'), tunnel_key: 1, up: false };
+  const found = sb.tables.portBinding.get(sb.put('portBinding', row, uuid('pb')));
+  if (found === undefined) throw new Error('no row');
+  return found;
+})();
+
 function binding(more: Partial<PortBinding> = {}): PortBinding {
-  return {
-    _uuid: uuid('pb'),
-    logical_port: 'lp1',
-    type: '',
-    options: new Map(),
-    datapath: uuid('dp'),
-    tunnel_key: 1,
-    parent_port: undefined,
-    chassis: undefined,
-    additional_chassis: [],
-    encap: undefined,
-    additional_encap: [],
-    up: false,
-    requested_chassis: undefined,
-    requested_additional_chassis: [],
-    ...more,
-  };
+  return { ...blank, ...more };
 }
 
 function plug(node: string, more: Partial<Plug> = {}): Plug {
@@ -60,7 +55,7 @@ function winner(more: Partial<ClaimInput>): string | undefined {
 const held = (node: string, reported = true): Holder => ({ kind: 'node', node, reported });
 const boundTo = (node: string) => binding({ chassis: uuid(`c-${node}`) });
 
-const eligibilities: readonly (readonly [string, Partial<PortBinding>, string])[] = [
+const eligibilities: readonly (readonly [string, Partial<PortBinding>, Eligibility])[] = [
   ['no request', {}, 'main'],
   ['an empty request', { options: new Map([['requested-chassis', '']]) }, 'main'],
   ['the name', { options: new Map([['requested-chassis', 'a']]) }, 'main'],
@@ -121,8 +116,8 @@ test('a port without any plug is released by its own node only', (t) => {
   const ours = new Map([[uuid('c-a'), 'a']]);
   t.is(decide({ binding: boundTo('a'), holder: held('a'), ours }).main.kind, 'release');
   t.is(decide({ binding: boundTo('v'), holder: held('a'), ours }).main.kind, 'keep');
-  const localport = binding({ chassis: uuid('c-a'), type: 'localport' });
-  t.is(decide({ binding: localport, holder: held('a'), ours }).main.kind, 'keep');
+  const localnet = binding({ chassis: uuid('c-a'), type: 'localnet' });
+  t.is(decide({ binding: localnet, holder: held('a'), ours }).main.kind, 'keep');
 });
 
 const nodes = ['a', 'b', 'c'];

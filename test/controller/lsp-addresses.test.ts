@@ -19,7 +19,7 @@ const table: readonly (readonly [text: string, expected: string | undefined])[] 
   ['00:00:00:00:00:01 10.0.0.1/255.255.255.0', '00:00:00:00:00:01 10.0.0.1/24'],
   ['00:00:00:00:00:01 10.0.0.1/255.0.255.0', '00:00:00:00:00:01 | 10.0.0.1/255.0.255.0'],
   ['00:00:00:00:00:01 fd00::1/129', '00:00:00:00:00:01 | fd00::1/129'],
-  ['00:00:00:00:00:01 ::ffff:1.2.3.4', '00:00:00:00:00:01 ::ffff:1.2.3.4'],
+  ['00:00:00:00:00:01 ::ffff:1.2.3.4', '00:00:00:00:00:01 ::ffff:102:304'],
   ['10.0.0.1', undefined],
   ['00:00:00:00:00', undefined],
   ['unknown', undefined],
@@ -30,9 +30,9 @@ const table: readonly (readonly [text: string, expected: string | undefined])[] 
 for (const [text, expected] of table) {
   test(`${JSON.stringify(text)} is ${expected ?? 'nothing'}`, (t) => {
     const parsed = parseMacAndAddresses(text);
-    if (parsed === undefined) return t.is(parsed, expected);
-    const head = [parsed.mac, ...parsed.addresses.map(formatIpPrefix)].join(' ');
-    return t.is(parsed.rest === '' ? head : `${head} | ${parsed.rest}`, expected);
+    const words = parsed && [parsed.mac, ...parsed.addresses.map(formatIpPrefix)];
+    const rest = parsed === undefined || parsed.rest === '' ? [] : ['|', parsed.rest];
+    t.is(words && [...words, ...rest].join(' '), expected);
   });
 }
 
