@@ -20,6 +20,8 @@ export interface OvnVerdict {
   readonly outputs: readonly string[];
   /** OVN answers in the owner's place: by flows (ARP), or through ovn-controller (ND). */
   readonly answered: boolean;
+  /** The answer is ovn-controller's: what becomes of it the trace does not say. */
+  readonly answeredByController: boolean;
   /** It takes the packet for a fragment. */
   readonly fragment: boolean;
   /** The datapath's actions as Open vSwitch prints them. */
@@ -159,8 +161,15 @@ export class OvnOracle {
       .filter((action) => /^\d+$/.test(action))
       .map((number) => this.#portsByDatapathPort.get(number) ?? `datapath port ${number}`)
       .sort();
-    const answered = outputs.includes(port) || advertiseNeighbour.test(text);
-    return { outputs, answered, fragment: /^Flow: .*nw_frag=(first|later)/.test(text), actions };
+    const answeredByController = advertiseNeighbour.test(text);
+    const answered = answeredByController || outputs.includes(port);
+    return {
+      outputs,
+      answered,
+      answeredByController,
+      fragment: /^Flow: .*nw_frag=(first|later)/.test(text),
+      actions,
+    };
   }
 
   /** The whole trace, for a person to read. */

@@ -13,6 +13,7 @@ import { BpfHarness, verdicts } from '../bpf/harness.js';
 export interface OurVerdict {
   /** Logical ports that get it (or its answer), sorted. */
   readonly outputs: readonly string[];
+  /** Even if the asker may not be sent the answer. */
   readonly answered: boolean;
   /** `port: reason` for every drop that was counted. */
   readonly drops: readonly string[];
@@ -110,7 +111,8 @@ export class DataPlane {
     const { outputs, drops } = this.#difference();
     if (run.verdict === verdicts.ok || run.verdict === verdicts.unspecified)
       throw new Error(`verdict ${run.verdict}`);
-    return { outputs, answered: outputs.includes(port), drops, packet: run.packet };
+    const answered = outputs.includes(port) || drops.some((drop) => drop.startsWith(`${port}: egress_`));
+    return { outputs, answered, drops, packet: run.packet };
   }
 
   close(): void {

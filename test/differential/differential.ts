@@ -133,7 +133,7 @@ export class Differential {
 }
 
 function sameVerdict(ovn: OvnVerdict, ours: OurVerdict): boolean {
-  if (ovn.answered || ours.answered) return ovn.answered === ours.answered;
+  if (ovn.answeredByController) return ours.answered;
   return ovn.outputs.join() === ours.outputs.join();
 }
 
