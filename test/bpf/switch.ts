@@ -1,7 +1,7 @@
 import type { ExecutionContext } from 'ava';
 
 import type { TestContext } from '../../agent/libbpf/kernel-program.js';
-import { macBytes } from '../../common/addresses.js';
+import { type Ifindex, macBytes } from '../../common/addresses.js';
 import {
   allowedAddressFlags,
   allowedMacFlags,
@@ -10,7 +10,7 @@ import {
   portFlags,
 } from '../../generated/bpf/layouts.js';
 import { ip, mac } from '../support/packets.js';
-import { createDevice } from '../support/private-namespace.js';
+import { createDevice, findIfindex } from '../support/private-namespace.js';
 import { BpfHarness, type Run } from './harness.js';
 
 export const datapathKey = 7;
@@ -35,13 +35,16 @@ let devicesMade = 0;
 export class TestSwitch {
   readonly harness = new BpfHarness();
   readonly ports: readonly number[];
-  readonly #devices = new Map<number, number>();
+  readonly #devices = new Map<number, Ifindex>();
+  readonly #names = new Map<number, string>();
 
   private constructor(count: number) {
     this.ports = Array.from({ length: count }, (_, index) => index + 1);
     for (const port of this.ports) {
       devicesMade += 1;
-      this.#devices.set(port, createDevice(`sw${devicesMade}`));
+      const name = `sw${devicesMade}`;
+      this.#names.set(port, name);
+      this.#devices.set(port, createDevice(name));
       this.setFlags(port, PORT_ENABLED);
       this.harness.put('ports_by_interface', { ifindex: this.deviceOf(port), vlanId: 0 }, port);
       this.harness.put(
@@ -62,6 +65,11 @@ export class TestSwitch {
 
   deviceOf(port: number): number {
     return this.#devices.get(port) ?? 0;
+  }
+
+  /** Where the VM would be: what is sent to the port arrives there. */
+  vmEndOf(port: number): Ifindex {
+    return findIfindex(`${this.#names.get(port) ?? ''}-p`);
   }
 
   setFlags(port: number, flags: number, ifindex = this.deviceOf(port)): void {
