@@ -143,7 +143,7 @@ function summary({ outputs, answered }: OvnVerdict | OurVerdict): string {
 }
 
 /** Both databases as the controller reads them, complete. */
-async function readModel(bed: Testbed, oracle: OvnOracle, portCount: number): Promise<Model> {
+export async function readModel(bed: Testbed, oracle: OvnOracle, portCount: number): Promise<Model> {
   const stop = new AbortController();
   bed.scope.defer('databases', () => stop.abort());
   const common = { signal: stop.signal, log: silentLogger };
