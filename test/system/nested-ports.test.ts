@@ -128,3 +128,27 @@ test.serial(
     await network.waitUp('c2');
   },
 );
+
+test.serial('a broadcast reaches plain and nested ports each in its way, tagged itself or not', async (t) => {
+  const { network, vm1, vm2 } = await openPair(t);
+  const { central } = network;
+  await central.nbctl('lsp-add', 'sw0', 'c4', 'vm1', '44', '--', 'lsp-set-addresses', 'c4', 'unknown');
+  await network.sync();
+  const [vm3] = await network.plugVms(3);
+  if (vm3 === undefined) throw new Error('one VM was asked for');
+  for (const vm of [vm1, vm2, vm3]) await central.nbctl('lsp-set-port-security', vm.name);
+  await central.nbctl('--wait=hv', 'set', 'Logical_Switch', 'sw0', 'other_config:vlan-passthru=true');
+  const at1 = await Capture.start(network.bed, vm1.namespace, 'eth0');
+  const at3 = await Capture.start(network.bed, vm3.namespace, 'eth0');
+
+  const plain = frame({ ...c1, mac: vm2.mac }, { mac: broadcast, ip: '10.0.0.255' });
+  const stacks = [[], [{ tci: 5 }], [{ etherType: 0x88a8, tci: 5 }, { tci: 6 }]];
+  for (const stack of stacks) {
+    await send(vm2, tagged(plain, ...stack));
+    await at1.waitForFrame(tagged(plain, ...stack));
+    await at1.waitForFrame(tagged(plain, { tci: 44 }, ...stack));
+    await at3.waitForFrame(tagged(plain, ...stack));
+  }
+  t.is(at1.frames().length, 6);
+  t.is(at3.frames().length, 3);
+});
