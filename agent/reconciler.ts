@@ -186,9 +186,9 @@ export class Reconciler {
     this.#config = config;
     if (config.problem !== undefined) problems.set('configuration', config.problem);
     for (const warning of config.warnings) problems.set(warning, warning);
-    this.#makeDevices(topology, problems);
     /* A device that was made before its row was written has been notified: it must not be taken for missing. */
     devices.refresh();
+    this.#makeDevices(topology, problems);
 
     this.#interfaces = readVifInterfaces(topology, config.integrationBridge, devices.links);
     this.#seen.update(this.#interfaces);
@@ -223,9 +223,9 @@ export class Reconciler {
     if (!written) this.#retryLater();
   }
 
+  /** Devices for the interfaces of type internal. Those made here are known, and set up, when it returns. */
   #makeDevices(topology: Topology, problems: Map<string, string>): void {
     const { devices, log } = this.#options;
-    const { create, setUp, remove } = planInternalDevices(topology, devices.links);
     const attempt = (name: string, action: () => void): void => {
       try {
         action();
@@ -234,12 +234,13 @@ export class Reconciler {
         this.#retryLater();
       }
     };
-    /* They are down: the next round sets them up. */
-    if (create.length > 0) this.#loop.markDirty();
+    const { create } = planInternalDevices(topology, devices.links);
     for (const { name, attachEnd } of create) {
       log.info('making the device of an interface of type internal', { interface: name, attachEnd });
       attempt(name, () => createUnlessThere(devices, name, attachEnd));
     }
+    if (create.length > 0) devices.refresh();
+    const { setUp, remove } = planInternalDevices(topology, devices.links);
     for (const { name, ifindex } of setUp) attempt(name, () => devices.setUp(ifindex));
     for (const { name, ifindex } of remove) attempt(name, () => devices.deleteLink(ifindex));
   }
