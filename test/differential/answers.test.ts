@@ -4,7 +4,7 @@ import { Testbed } from '../../testbed/testbed.js';
 import { waitFor } from '../../testbed/wait.js';
 import { arp, broadcast, ethernet, ipv6, neighbourSolicitation } from '../support/packets.js';
 import { createDevice, enterPrivateNamespaces } from '../support/private-namespace.js';
-import { DataPlane } from './data-plane.js';
+import { DataPlane, intentOf } from './data-plane.js';
 import { readModel } from './differential.js';
 import { OvnOracle } from '../../testbed/ovn-oracle.js';
 
@@ -48,7 +48,7 @@ test('answers in the place of a port are OVN’s, byte for byte', async (t) => {
   await oracle.nbctl('lsp-set-addresses', 'p2', '0a:00:00:00:00:02 10.0.0.2 fd00::2');
   await oracle.plug(['p1', 'p2']);
   await oracle.sync();
-  const ours = new DataPlane(await readModel(bed, oracle, 2), 'sw0', ['p1', 'p2'], devices);
+  const ours = new DataPlane(intentOf(await readModel(bed, oracle, 2), 'sw0'), ['p1', 'p2'], devices);
   t.teardown(() => ours.close());
   for (const [index, [title, question]] of questions.entries()) {
     await oracle.inject('p1', question);
