@@ -130,6 +130,6 @@ for (const [kind, seed] of [
         smallest === undefined ? '' : `${smallest.port}: ${Buffer.from(smallest.bytes).toString('hex')}`;
       t.false(result.failed, `${describeSwitch(description)}\n${frame}\n${String(result.errorInstance)}`);
     }
-    t.true(passed > (networks * framesPerNetwork) / 20, 'too few frames pass to say anything');
+    t.true(passed > (networks * framesPerNetwork) / 50, 'too few frames pass to say anything');
   });
 }

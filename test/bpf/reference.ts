@@ -98,7 +98,7 @@ function bits(address: string): string {
 }
 
 /** A host where the prefix is whole or the host part is not zero, else the network. */
-export function covers({ address, prefixLength }: ReferenceAddress, candidate: string): boolean {
+function covers({ address, prefixLength }: ReferenceAddress, candidate: string): boolean {
   const own = bits(hex(address));
   if (own.length !== candidate.length * 4) return false;
   const isNetwork = prefixLength < own.length && !own.slice(prefixLength).includes('1');

@@ -38,13 +38,10 @@ export class TestSwitch {
   readonly #devices = new Map<number, Ifindex>();
   readonly #names = new Map<number, string>();
 
-  private constructor(count: number) {
+  private constructor(count: number, devices: readonly Ifindex[]) {
     this.ports = Array.from({ length: count }, (_, index) => index + 1);
     for (const port of this.ports) {
-      devicesMade += 1;
-      const name = `sw${devicesMade}`;
-      this.#names.set(port, name);
-      this.#devices.set(port, createDevice(name));
+      this.#devices.set(port, devices[port - 1] ?? this.#createDevice(port));
       this.setFlags(port, PORT_ENABLED);
       this.harness.put('ports_by_interface', { ifindex: this.deviceOf(port), vlanId: 0 }, port);
       this.harness.put(
@@ -56,11 +53,18 @@ export class TestSwitch {
     this.harness.putGroup(datapathKey, constants.MULTICAST_FLOOD, this.ports);
   }
 
-  /** Gone after the test. */
-  static open(t: ExecutionContext, count: number): TestSwitch {
-    const opened = new TestSwitch(count);
+  /** Gone after the test. The ports are plugged into `devices`, and into veths of their own where there are none. */
+  static open(t: ExecutionContext, count: number, devices: readonly Ifindex[] = []): TestSwitch {
+    const opened = new TestSwitch(count, devices);
     t.teardown(() => opened.harness.close());
     return opened;
+  }
+
+  #createDevice(port: number): Ifindex {
+    devicesMade += 1;
+    const name = `sw${devicesMade}`;
+    this.#names.set(port, name);
+    return createDevice(name);
   }
 
   deviceOf(port: number): number {
