@@ -151,7 +151,8 @@ test('news are told at once, again while they have no effect, and less and less 
   sightings.add(keyOf(1), 1, startNs);
   for (let seconds = 0; seconds <= 200; seconds++) {
     const nowNs = startNs + BigInt(seconds) * second;
-    sightings.review(seen, new Map(), nowNs);
+    sightings.consider(seen, new Map(), nowNs);
+    sightings.finish();
     sightings.flush(outlet, nowNs);
     if (outlet.take().length > 0) times.push(seconds);
   }
@@ -166,12 +167,14 @@ test('use of a known MAC is told every half threshold, as long as it is used', (
   for (let seconds = 0; seconds <= 60; seconds++) {
     const nowNs = startNs + BigInt(seconds) * second;
     const seenNs = seconds < 25 ? nowNs : startNs + 24n * second;
-    sightings.review([{ key: keyOf(1), entry: entry(1, 11, seenNs), isNews: false }], limits, nowNs);
+    sightings.consider([{ key: keyOf(1), entry: entry(1, 11, seenNs), isNews: false }], limits, nowNs);
+    sightings.finish();
     sightings.flush(outlet, nowNs);
     if (outlet.take().length > 0) times.push(seconds);
   }
   t.deepEqual(times, [0, 10, 20, 30], 'the last one for what was seen at 24');
-  sightings.review([{ key: keyOf(1), entry: entry(1, 11, startNs), isNews: false }], new Map(), startNs);
+  sightings.consider([{ key: keyOf(1), entry: entry(1, 11, startNs), isNews: false }], new Map(), startNs);
+  sightings.finish();
   t.is(sightings.waiting, 0, 'never where nothing ages');
 });
 

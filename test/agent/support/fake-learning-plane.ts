@@ -45,9 +45,10 @@ export class FakeLearningPlane implements LearningPlane, FdbTable {
     this.entries.delete(key);
   }
 
-  read(): FdbEntries {
+  *chunks(): Generator<FdbEntries> {
     this.reads += 1;
-    return new Map(this.entries);
+    const all = [...this.entries];
+    for (let from = 0; from < all.length; from += 2) yield new Map(all.slice(from, from + 2));
   }
 
   lookup(keys: readonly string[]): FdbEntries {
