@@ -468,6 +468,10 @@ function snap(payload: Payload, header: readonly number[]): Payload {
   return raw(content.length, content);
 }
 
+function behindTag(inside: Payload, { type, control }: { type: number; control: number }): Payload {
+  return raw(type, concat(uint16(control), uint16(inside.etherType), inside.bytes));
+}
+
 function encapsulated(ends: Ends, inner: fc.Arbitrary<Payload>): fc.Arbitrary<Uint8Array> {
   const snapHeader = fc.constantFrom(
     [0xaa, 0xaa, 3, 0, 0, 0],
@@ -476,9 +480,11 @@ function encapsulated(ends: Ends, inner: fc.Arbitrary<Payload>): fc.Arbitrary<Ui
     [0x42, 0x42, 3, 0, 0, 0],
   );
   const inSnap = fc.tuple(inner, snapHeader).map(([payload, header]) => snap(payload, header));
+  const tag = fc.record({ type: fc.constantFrom(0x8100, 0x88a8), control: fc.constantFrom(0, 5, 0xe005) });
+  const tags = fc.array(tag, { minLength: 1, maxLength: 3 });
   const tagged = fc
-    .tuple(inner, fc.constantFrom(0x8100, 0x88a8), fc.constantFrom(0, 5, 0xe005))
-    .map(([payload, type, tag]) => raw(type, concat(uint16(tag), uint16(payload.etherType), payload.bytes)));
+    .tuple(fc.oneof(inner, inner, inSnap), tags)
+    .map(([payload, outward]) => outward.reduce(behindTag, payload));
   return framed(ends, fc.oneof(inSnap, tagged));
 }
 
