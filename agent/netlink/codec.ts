@@ -1,4 +1,4 @@
-import { type Ifindex, type Mac, macFromBytes } from '../../common/addresses.js';
+import { type Ifindex, type Mac, macBytes, macFromBytes } from '../../common/addresses.js';
 
 /** rtnetlink's wire format (rtnetlink(7), linux/rtnetlink.h, linux/if_link.h): host byte order, 4-byte alignment. */
 export const messageTypes = {
@@ -120,7 +120,7 @@ export function encodeGetLink(sequence: number, ifindex?: Ifindex): Buffer {
 }
 
 /** Asks for a new veth pair, both ends in this namespace and down. */
-export function encodeCreateVeth(sequence: number, name: string, peerName: string): Buffer {
+export function encodeCreateVeth(sequence: number, name: string, peerName: string, mac?: Mac): Buffer {
   const { request, acknowledge, create, exclusive } = requestFlags;
   const peer = Buffer.concat([interfaceInfo(0), encodeText(linkAttributes.name, peerName)]);
   const data = encodeAttribute(linkInfoData, encodeAttribute(vethInfoPeer, peer));
@@ -131,6 +131,7 @@ export function encodeCreateVeth(sequence: number, name: string, peerName: strin
   return encodeMessage(messageTypes.newLink, request | acknowledge | create | exclusive, sequence, [
     interfaceInfo(0),
     encodeText(linkAttributes.name, name),
+    ...(mac === undefined ? [] : [encodeAttribute(linkAttributes.address, Buffer.from(macBytes(mac)))]),
     info,
   ]);
 }
