@@ -13,7 +13,7 @@ import {
   nothingInstalled,
   reportInterfaces,
 } from './interface-report.js';
-import { KernelApplier } from './kernel-applier.js';
+import { KernelApplier, type MapRefusals } from './kernel-applier.js';
 import type { Devices } from './links.js';
 import type { PluggedPort } from './modules/io-module.js';
 import { ProblemLog } from './problem-log.js';
@@ -72,6 +72,7 @@ export interface ReconcilerView {
   readonly plugged: readonly PluggedPort[];
   readonly state: InstallState;
   readonly attachments: number;
+  readonly refusals: MapRefusals;
   readonly driftRepaired: number;
   readonly generationApplied: string;
   readonly actsForVswitchd: boolean;
@@ -130,6 +131,7 @@ export class Reconciler {
       plugged: this.#kernel.plugged,
       state: this.#state,
       attachments: this.#kernel.attachmentCount,
+      refusals: this.#kernel.refusals,
       driftRepaired: this.#driftRepaired,
       generationApplied: this.#answered?.intent.generation ?? '0',
       actsForVswitchd: this.#writer.actsForVswitchd,
