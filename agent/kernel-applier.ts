@@ -155,7 +155,9 @@ export class KernelApplier {
     const { entries, leftOut } = fitGroups(wanted, { actual, capacity, refused });
     const target: KernelTarget = { ...desired, tables: new Map([...desired.tables, [table, entries]]) };
     const message = `map ${table} is full: it takes ${capacity} entries`;
-    const failures = leftOut.map((key): Failure => ({ kind: 'entry', table, key, code: 'map_full', message }));
+    const failures = leftOut.map(
+      (key): Failure => ({ kind: 'entry', table, key, code: 'map_full', message }),
+    );
     return { ...limitAttachments(plan(target, this.#kernel), attachmentsPerRound), failures };
   }
 

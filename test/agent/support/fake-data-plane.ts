@@ -104,7 +104,11 @@ export class FakeDataPlane implements DataPlane {
   }
 
   usage(): readonly TableUsage[] {
-    return [...this.tables].map(([name, { size }]) => ({ name, entries: size, capacity: this.capacity(name) }));
+    return [...this.tables].map(([name, { size }]) => ({
+      name,
+      entries: size,
+      capacity: this.capacity(name),
+    }));
   }
 
   retireOldGenerations(): void {
