@@ -6,6 +6,7 @@
 #include "arp_nd_responder.h"
 #include "deliver.h"
 #include "learn.h"
+#include "tunnel.h"
 
 enum {
 	/* Members of one group that one packet is copied to: more than a node has slots for, so nobody is left out. */
@@ -81,23 +82,59 @@ static long flood_step(__u32 index, void *context)
 	return 1;
 }
 
-/* Copies the packet to every local member of the group but the sender; the original ends here. */
-static __always_inline int flood(struct __sk_buff *skb, const struct port *from, __u32 from_slot, __u32 group_key,
-				 enum drop_reason nobody, const struct ethernet *ethernet)
+/* Copies the packet to every local member of the group but the sender. `*copies` counts them. VERDICT_PASS, or the reason
+ * for which the rest did not get it. */
+static __always_inline int flood_local(struct __sk_buff *skb, __u32 datapath_key, __u32 group_key, __u32 sender,
+				       const struct ethernet *ethernet, __u32 *copies)
 {
 	struct flood flood = {
 		.skb = skb,
 		.ethernet = ethernet,
-		.datapath_key = from->datapath_key,
+		.datapath_key = datapath_key,
 		.group_key = group_key,
-		.sender = from_slot,
+		.sender = sender,
 		.failure = VERDICT_PASS,
 	};
 
 	bpf_loop(MAX_COPIES, flood_step, &flood, 0);
-	if (flood.failure != VERDICT_PASS)
-		return drop(skb, from_slot, flood.failure);
-	if (flood.copies == 0)
+	*copies = flood.copies;
+	return flood.failure;
+}
+
+/* One copy to each other chassis that hosts members: it is for them to copy it further. What is left of the packet
+ * is of no use afterwards. */
+static __always_inline int flood_remote(struct __sk_buff *skb, const struct port *from, __u32 from_slot, __u32 group_key,
+					const struct ethernet *ethernet, __u32 *copies)
+{
+	struct remote_flood flood = {
+		.skb = skb,
+		.passage = { .datapath_key = from->datapath_key, .from_key = from->port_key, .to_key = group_key },
+		.from_slot = from_slot,
+		.type = ethernet->type,
+		.failure = VERDICT_PASS,
+	};
+
+	bpf_loop(MAX_TUNNELS_PER_GROUP, remote_flood_step, &flood, 0);
+	*copies += flood.copies;
+	return flood.failure;
+}
+
+/* Copies the packet to every member of the group but the sender; the original ends here. */
+static __always_inline int flood(struct __sk_buff *skb, const struct port *from, __u32 from_slot, __u32 group_key,
+				 enum drop_reason nobody, const struct ethernet *ethernet)
+{
+	const struct tunnel *tunnel = first_remote(from->datapath_key, group_key);
+	__u32 copies = 0;
+	int failure;
+
+	if (tunnel && is_gso(skb))
+		return relay(skb, tunnel, RELAY_SEGMENT | from_slot);
+	failure = flood_local(skb, from->datapath_key, group_key, from_slot, ethernet, &copies);
+	if (failure == VERDICT_PASS && tunnel)
+		failure = flood_remote(skb, from, from_slot, group_key, ethernet, &copies);
+	if (failure != VERDICT_PASS)
+		return drop(skb, from_slot, failure);
+	if (copies == 0)
 		return drop(skb, from_slot, nobody);
 	return TC_ACT_SHOT;
 }
@@ -132,6 +169,6 @@ static __always_inline int switch_frame(struct __sk_buff *skb, const struct port
 	if (to->port_key == from->port_key)
 		return drop(skb, from_slot, DROP_HAIRPIN);
 	if (to->slot == 0)
-		return drop(skb, from_slot, DROP_DESTINATION_NOT_PLUGGED);
+		return send_to_remote(skb, from, from_slot, to->port_key, ethernet);
 	return deliver(skb, to->slot, ethernet);
 }
