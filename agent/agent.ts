@@ -10,9 +10,12 @@ import type { Update } from '../generated/proto/iovn/v1/Update.js';
 import { openDatabase } from '../ovsdb/index.js';
 import type { DataPlane } from './data-plane.js';
 import { decommissionNode } from './decommission.js';
+import { FdbKeeper } from './fdb/fdb-keeper.js';
+import type { LearningPlane } from './fdb/fdb-table.js';
 import { applyUpdate, emptyIntent } from './intent.js';
 import { IntentCache } from './intent-cache.js';
 import type { Devices } from './links.js';
+import { addFdbMetrics } from './fdb/fdb-metrics.js';
 import { addCollectedMetrics, createObserver } from './metrics.js';
 import { Reconciler } from './reconciler.js';
 import { ControllerSession } from './session.js';
@@ -24,13 +27,14 @@ import { readTopology } from './vswitch/topology.js';
 
 const driftIntervalMs = 5000;
 const retryMs = 1000;
+const fdbReviewIntervalMs = 10_000;
 const cacheDelayMs = 500;
 const decommissionTimeoutMs = 10_000;
 
 export interface AgentOptions {
   readonly settings: AgentSettings;
   readonly stateDir: StateDir;
-  readonly dataPlane: DataPlane & { retireOldGenerations(): void };
+  readonly dataPlane: DataPlane & LearningPlane;
   readonly devices: Devices;
   readonly log: Logger;
 }
@@ -41,6 +45,7 @@ export class Agent {
   readonly #registry = new Registry();
   readonly #cache: IntentCache;
   readonly #session: ControllerSession;
+  readonly #fdb: FdbKeeper;
   readonly #database: VswitchDatabase;
   readonly #observer = createObserver(this.#registry);
   /** Ends everything. */
@@ -66,6 +71,13 @@ export class Agent {
       },
       onUpdate: (update, stream) => this.#takeUpdate(update, stream),
       now: Date.now,
+      log,
+    });
+    this.#fdb = new FdbKeeper({
+      plane: dataPlane,
+      outlet: this.#session,
+      nowNs: () => process.hrtime.bigint(),
+      reviewIntervalMs: fdbReviewIntervalMs,
       log,
     });
     const files = tlsFiles(settings);
@@ -174,6 +186,7 @@ export class Agent {
       driftIntervalMs,
       retryMs,
       onSettled: () => dataPlane.retireOldGenerations(),
+      onKernelApplied: (intent, plugged) => this.#fdb.apply(intent, plugged),
       log,
     });
     this.#reconciler = reconciler;
@@ -182,7 +195,7 @@ export class Agent {
       log.info('using the cached intent until a controller answers', { ports: cached.ports.size });
       reconciler.setIntent({ intent: cached, stream: undefined, receivedMs: Date.now() });
     }
-    await reconciler.run(signal);
+    await Promise.all([reconciler.run(signal), this.#fdb.run(signal)]);
   }
 
   async #serveMetrics(): Promise<void> {
@@ -193,6 +206,7 @@ export class Agent {
       database: () => this.#database.status,
       controller: () => this.#session.status,
     });
+    addFdbMetrics(this.#registry, dataPlane.fdb, () => this.#fdb.statistics());
     if (settings.metrics === undefined) return;
     await startMetricsServer({
       listen: settings.metrics,

@@ -14,6 +14,8 @@ import type { Topology } from './vswitch/topology.js';
 /** ovs-vswitchd holds this lock while it runs (ovs-vswitchd(8)). */
 const vswitchdLock = 'ovs_vswitchd';
 const transactTimeoutMs = 2000;
+/** A lock that nobody holds is given within a round trip. */
+const lockPatienceMs = 2000;
 
 export interface DatabaseRound {
   readonly topology: Topology;
@@ -30,6 +32,8 @@ export class DatabaseWriter {
   readonly #database: VswitchDatabase;
   readonly #lock: Lock;
   readonly #log: Logger;
+  #withoutLockSinceMs: number | undefined;
+  #toldOfHolder = false;
 
   constructor(database: VswitchDatabase, log: Logger) {
     this.#database = database;
@@ -44,6 +48,7 @@ export class DatabaseWriter {
   /** Calls `listener` when the lock is got or lost. Returns how to stop that. */
   onChange(listener: () => void): () => void {
     return this.#lock.onChange((held) => {
+      this.#toldOfHolder = false;
       if (held) this.#log.info('acting for ovs-vswitchd in the local database');
       listener();
     });
@@ -51,6 +56,7 @@ export class DatabaseWriter {
 
   /** One transaction with everything that differs, cur_cfg last; none when nothing does. False when it failed. */
   async write(round: DatabaseRound): Promise<boolean> {
+    this.#noteLock(round.nowMs);
     const operations = this.#operations(round);
     if (operations.length === 0) return true;
     if (this.#database.status.state !== 'connected') return true;
@@ -61,6 +67,23 @@ export class DatabaseWriter {
       this.#log.warn('could not write to the local database', { error: errorMessage(error) });
       return false;
     }
+  }
+
+  /** Says once that somebody else has the lock; this is also how a second agent on one database is noticed. */
+  #noteLock(nowMs: number): void {
+    if (this.#lock.held || this.#database.status.state !== 'connected') {
+      this.#withoutLockSinceMs = undefined;
+      return;
+    }
+    this.#withoutLockSinceMs ??= nowMs;
+    if (this.#toldOfHolder || nowMs - this.#withoutLockSinceMs < lockPatienceMs) return;
+    this.#toldOfHolder = true;
+    this.#log.warn(
+      'leaving the columns of ovs-vswitchd alone: ovs-vswitchd or another agent holds its lock',
+      {
+        lock: vswitchdLock,
+      },
+    );
   }
 
   #operations({

@@ -8,10 +8,18 @@ export interface MessageSink {
 }
 
 type Message = Omit<AgentMessageInput, 'body'>;
-type Kind = 'hello' | 'chassis' | 'interfaces' | 'status' | 'applied' | 'decommission';
+type Kind = 'hello' | 'chassis' | 'interfaces' | 'status' | 'applied' | 'learned' | 'decommission';
 
 /** What is sent first when several wait: whoever reads an answer has read the interfaces that belong to it. */
-const order: readonly Kind[] = ['hello', 'chassis', 'interfaces', 'status', 'applied', 'decommission'];
+const order: readonly Kind[] = [
+  'hello',
+  'chassis',
+  'interfaces',
+  'status',
+  'applied',
+  'learned',
+  'decommission',
+];
 
 /**
  * Messages on their way to the controller. Of each kind the newest waits, since it replaces the one before it; so a
@@ -33,6 +41,11 @@ export class Outbox {
   put<K extends Kind>(kind: K, message: NonNullable<Message[K]>): void {
     this.#waiting.set(kind, { [kind]: message });
     this.#flush();
+  }
+
+  /** Whether one of the kind has not been sent yet. */
+  isWaiting(kind: Kind): boolean {
+    return this.#waiting.has(kind);
   }
 
   #flush(): void {

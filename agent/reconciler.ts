@@ -59,6 +59,8 @@ export interface ReconcilerOptions {
   readonly retryMs: number;
   /** Called once, when everything that is wanted is in the kernel for the first time. */
   readonly onSettled: () => void;
+  /** Called when a round has brought the kernel in line with the intent. What it throws fails the round. */
+  readonly onKernelApplied?: (intent: Intent, plugged: readonly PluggedPort[]) => void;
   readonly log: Logger;
 }
 
@@ -238,6 +240,7 @@ export class Reconciler {
     }
     const { state, again } = this.#kernel.apply(known.intent, this.#interfaces, chassis.name);
     this.#state = state;
+    this.#options.onKernelApplied?.(known.intent, this.#kernel.plugged);
     for (const seconds of this.#seen.installed(state.installed.keys())) {
       this.#options.observer.portInstalled(seconds);
     }

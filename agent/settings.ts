@@ -20,6 +20,15 @@ function parseMaxPorts(text: string): number {
   throw new ConfigError(`expected a number from 2 to ${maximumPorts}`);
 }
 
+/** Below, the kernel's way of finding the oldest entry gives up what has just come; above, memory (120 bytes each) does not come cheap. */
+const learnedLimits = { minimum: 1024, maximum: 4_194_304 };
+
+function parseMaxLearned(text: string): number {
+  const count = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (count >= learnedLimits.minimum && count <= learnedLimits.maximum) return count;
+  throw new ConfigError(`expected a number from ${learnedLimits.minimum} to ${learnedLimits.maximum}`);
+}
+
 function parseFolder(text: string): string {
   if (text.startsWith('/')) return text;
   throw new ConfigError('expected an absolute path');
@@ -78,6 +87,13 @@ export const agentOptions = {
     description: 'ports that this node can hold, plus one',
     parse: parseMaxPorts,
     default: 4096,
+  }),
+  maxLearned: option({
+    flag: '--max-learned',
+    argument: 'N',
+    description: 'learnt MACs that this node can hold; the oldest go when it is full',
+    parse: parseMaxLearned,
+    default: 65_536,
   }),
   decommission: option({
     flag: '--decommission',

@@ -86,8 +86,8 @@ static __always_inline bool load_solicitation(struct __sk_buff *skb, struct ip6_
 {
 	struct icmp6 icmp;
 
-	return load_ip6(skb, packet) && find_ip6_upper(skb, packet) && packet->header.hop_limit == ND_HOP_LIMIT &&
-	       load_icmp6(skb, packet, &icmp) && icmp.type == ND_NEIGHBOUR_SOLICIT && icmp.code == 0 &&
+	return load_ip6(skb, packet) && find_ip6_upper(skb, packet) && !packet->is_fragment &&
+	       packet->header.hop_limit == ND_HOP_LIMIT && load_icmp6(skb, packet, &icmp) && icmp.type == ND_NEIGHBOUR_SOLICIT && icmp.code == 0 &&
 	       load_nd(skb, packet, nd);
 }
 

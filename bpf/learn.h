@@ -77,7 +77,7 @@ static __always_inline void learn_source(const struct port *from, __u32 slot, co
 		return;
 	}
 	now_ns = bpf_ktime_get_coarse_ns();
-	if (now_ns - entry->seen_ns >= FDB_REFRESH_NS)
+	if ((__s64)(now_ns - entry->seen_ns) >= FDB_REFRESH_NS)
 		entry->seen_ns = now_ns;
 }
 

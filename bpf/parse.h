@@ -24,7 +24,8 @@ enum {
 	ARP_HARDWARE_ETHERNET = 1,
 	DHCP_SERVER_PORT = 67,
 	DHCP_CLIENT_PORT = 68,
-	IP4_FRAGMENT_OFFSET_MASK = 0x1fff,
+	/* "More fragments", and the offset. */
+	IP4_FRAGMENT_MASK = 0x3fff,
 	IP6_FRAGMENT_OFFSET_MASK = 0xfff8,
 	/* Extension headers and ND options that are looked at. OVN has no such bound; a packet with more counts as
 	 * malformed, so that nothing hides behind them. */
@@ -115,6 +116,7 @@ struct ip6_packet {
 	__u32 end; /* what is behind it is padding */
 	__u32 upper_offset;
 	__u8 upper_protocol; /* IPPROTO_FRAGMENT in all but the first fragment: there is nothing to read behind it */
+	bool is_fragment;
 };
 
 static __always_inline bool is_multicast(const __u8 *mac)
@@ -242,12 +244,13 @@ static __always_inline bool load_ip4(struct __sk_buff *skb, struct iphdr *ip)
 	       (is_gso(skb) || header_length <= total_length) && fits_ip(skb, total_length);
 }
 
-/* The UDP header of an IPv4 packet; false for another protocol, and for fragments but the first. */
+/* The UDP header of an IPv4 packet; false for another protocol, and for fragments, even the first: OVN sees no ports
+ * there (ovs-ofctl(8), "normal" fragment handling). */
 static __always_inline bool load_ip4_udp(struct __sk_buff *skb, const struct iphdr *ip, struct udphdr *udp)
 {
 	__u32 header_length = ip->ihl * 4;
 
-	return ip->protocol == IPPROTO_UDP && !(ip->frag_off & bpf_htons(IP4_FRAGMENT_OFFSET_MASK)) &&
+	return ip->protocol == IPPROTO_UDP && !(ip->frag_off & bpf_htons(IP4_FRAGMENT_MASK)) &&
 	       (is_gso(skb) || header_length + sizeof(*udp) <= bpf_ntohs(ip->tot_len)) &&
 	       load(skb, network_offset(skb) + header_length, udp, sizeof(*udp));
 }
@@ -287,6 +290,7 @@ static __always_inline bool find_ip6_upper(struct __sk_buff *skb, struct ip6_pac
 		__be32 rest;
 	} extension;
 
+	packet->is_fragment = false;
 	packet->upper_protocol = packet->header.nexthdr;
 	packet->upper_offset = network_offset(skb) + sizeof(packet->header);
 	for (int i = 0; i < MAX_IP6_EXTENSIONS; i++) {
@@ -299,6 +303,7 @@ static __always_inline bool find_ip6_upper(struct __sk_buff *skb, struct ip6_pac
 			return true;
 		}
 		if (protocol == IPPROTO_FRAGMENT) {
+			packet->is_fragment |= extension.fragment_offset != 0;
 			if (extension.fragment_offset & bpf_htons(IP6_FRAGMENT_OFFSET_MASK))
 				return true;
 			packet->upper_offset += sizeof(extension);

@@ -143,13 +143,13 @@ static __always_inline int check_nd(struct __sk_buff *skb, __u32 slot, __u32 por
 	return DROP_PORT_SECURITY_ND;
 }
 
-/* What a host without an address sends to ff02::/16: MLD reports and duplicate address detection. */
+/* What a host without an address sends to ff02::/16: MLD reports and duplicate address detection, never in fragments. */
 static __always_inline bool is_ip6_autoconfiguration(struct __sk_buff *skb, const struct ip6_packet *packet)
 {
 	struct icmp6 icmp;
 
 	if (!is_unspecified_ip6(&packet->header.saddr) || packet->header.daddr.s6_addr16[0] != bpf_htons(0xff02) ||
-	    !load_icmp6(skb, packet, &icmp))
+	    packet->is_fragment || !load_icmp6(skb, packet, &icmp))
 		return false;
 	return icmp.code == 0 && (icmp.type == ICMPV6_MGM_REPORT || icmp.type == ICMPV6_MLD2_REPORT ||
 				  icmp.type == ND_NEIGHBOUR_SOLICIT);

@@ -1,10 +1,11 @@
 import { IovnError } from '../common/errors.js';
+import type { Fdb } from '../generated/proto/iovn/v1/Fdb.js';
 import type { Nodes } from '../generated/proto/iovn/v1/Nodes.js';
 import type { Ports } from '../generated/proto/iovn/v1/Ports.js';
 import type { InspectClient } from './inspect-client.js';
 import { toJson } from './json.js';
 import { nearest } from './nearest.js';
-import { nodesView, nodeView, portsView, statusView } from './views.js';
+import { fdbView, nodesView, nodeView, portsView, statusView } from './views.js';
 
 /** The same answer for scripts and for people. */
 export interface CommandOutput {
@@ -45,6 +46,18 @@ export async function listPorts(client: InspectClient, filter: PortFilter): Prom
   const reply = await orEmpty(client.listPorts(filter), { ports: [] } satisfies Ports);
   if (reply.ports.length === 0) await checkFilter(client, filter);
   return { json: toJson('Ports', reply), lines: portsView(reply.ports) };
+}
+
+/** Throws IovnError `unknown_switch`. */
+export async function listFdb(
+  client: InspectClient,
+  logicalSwitch: string | undefined,
+): Promise<CommandOutput> {
+  const reply = await orEmpty(client.listFdb(logicalSwitch), { entries: [] } satisfies Fdb);
+  if (reply.entries.length === 0 && logicalSwitch !== undefined) {
+    await checkFilter(client, { switch: logicalSwitch });
+  }
+  return { json: toJson('Fdb', reply), lines: fdbView(reply.entries, nowSeconds()) };
 }
 
 async function checkFilter(client: InspectClient, filter: PortFilter): Promise<void> {

@@ -4,17 +4,21 @@ import { channelCredentials, type TlsSettings } from '../common/credentials.js';
 import { IovnError } from '../common/errors.js';
 import { formatListenAddress, type ListenAddress } from '../common/listen-address.js';
 import { v1 } from '../common/proto.js';
+import type { Fdb } from '../generated/proto/iovn/v1/Fdb.js';
 import type { Nodes } from '../generated/proto/iovn/v1/Nodes.js';
 import type { Ports } from '../generated/proto/iovn/v1/Ports.js';
 import type { Status } from '../generated/proto/iovn/v1/Status.js';
 
 const timeoutMs = 5000;
+/** A hundred thousand ports or learnt MACs. */
+const maximumReplyBytes = 64 * 1024 * 1024;
 
 /** A controller's Inspect service. Calls reject with IovnError: `unreachable`, `not_found` or `refused`. */
 export interface InspectClient {
   getStatus(): Promise<Status>;
   listNodes(node?: string): Promise<Nodes>;
   listPorts(filter?: { readonly switch?: string; readonly node?: string }): Promise<Ports>;
+  listFdb(logicalSwitch?: string): Promise<Fdb>;
   close(): void;
 }
 
@@ -23,7 +27,9 @@ type Callback<T> = (error: ServiceError | null, reply?: T) => void;
 /** Throws ConfigError when the settings do not allow the connection. */
 export function inspectClient(address: ListenAddress, tls: TlsSettings): InspectClient {
   const target = formatListenAddress(address);
-  const client = new v1.Inspect(target, channelCredentials(tls, address));
+  const client = new v1.Inspect(target, channelCredentials(tls, address), {
+    'grpc.max_receive_message_length': maximumReplyBytes,
+  });
   const call = <T>(start: (deadline: { readonly deadline: number }, callback: Callback<T>) => unknown) =>
     new Promise<T>((resolve, reject) => {
       start({ deadline: Date.now() + timeoutMs }, (error, reply) => {
@@ -35,6 +41,8 @@ export function inspectClient(address: ListenAddress, tls: TlsSettings): Inspect
     getStatus: () => call((deadline, callback) => client.getStatus({}, deadline, callback)),
     listNodes: (node = '') => call((deadline, callback) => client.listNodes({ node }, deadline, callback)),
     listPorts: (filter = {}) => call((deadline, callback) => client.listPorts(filter, deadline, callback)),
+    listFdb: (logicalSwitch = '') =>
+      call((deadline, callback) => client.listFdb({ switch: logicalSwitch }, deadline, callback)),
     close: () => client.close(),
   };
 }

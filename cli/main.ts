@@ -7,6 +7,7 @@ import { parseListenAddress } from '../common/listen-address.js';
 import { packageVersion } from '../common/package-root.js';
 import {
   type CommandOutput,
+  listFdb,
   listNodes,
   listPorts,
   type PortFilter,
@@ -58,6 +59,11 @@ function createProgram(): Command {
     .option('--switch <SWITCH>', 'only those of this logical switch (name or uuid)')
     .option('--node <NODE>', 'only those bound on this node (chassis name or hostname)')
     .action((filter: PortFilter) => execute(program, (client) => listPorts(client, filter)));
+  program
+    .command('fdb')
+    .description('MACs that switches have learnt')
+    .option('--switch <SWITCH>', 'only those of this logical switch (name or uuid)')
+    .action((filter: PortFilter) => execute(program, (client) => listFdb(client, filter.switch)));
   const node = program.command('node').description('hypervisors');
   node
     .command('list')

@@ -1,3 +1,4 @@
+import type { FdbStatus } from '../generated/proto/iovn/v1/FdbStatus.js';
 import type { Node } from '../generated/proto/iovn/v1/Node.js';
 import type { PortStatus } from '../generated/proto/iovn/v1/PortStatus.js';
 import type { Status } from '../generated/proto/iovn/v1/Status.js';
@@ -65,6 +66,20 @@ export function portsView(ports: readonly PortStatus[]): readonly string[] {
 
 function portState({ up, enabled }: PortStatus): string {
   return `${up ? 'up' : 'down'}${enabled ? '' : ', disabled'}`;
+}
+
+/** `iovn fdb`. */
+export function fdbView(entries: readonly FdbStatus[], now: number): readonly string[] {
+  if (entries.length === 0) return ['no learnt MACs'];
+  const rows = entries.map((entry) => [
+    entry.mac,
+    entry.switch,
+    entry.port,
+    entry.node,
+    `${entry.datapath_key}/${entry.port_key}`,
+    entry.seen_at === 0 ? '' : `${formatDuration(now - entry.seen_at)} ago`,
+  ]);
+  return formatTable(['MAC', 'SWITCH', 'PORT', 'NODE', 'KEYS', 'SEEN'], rows);
 }
 
 /** `iovn node list`. */

@@ -6,12 +6,15 @@ import type { ChassisConfig } from './sb-operations.js';
 /** What an agent may send at most. */
 export const limits = {
   interfaces: 16_384,
+  /** As many as there are VLANs. */
+  nestedPorts: 4095,
   nameLength: 255,
   encaps: 64,
   configPairs: 256,
   configBytes: 65_536,
   resourceErrors: 16_384,
   mapUsages: 64,
+  learnedMacs: 1000,
 };
 
 export type Checked<T> =
@@ -53,9 +56,11 @@ export function checkInterfaces(interfaces: readonly Interface[]): Checked<reado
   if (interfaces.length > limits.interfaces) {
     return bad(`${interfaces.length} interfaces, more than ${limits.interfaces}`);
   }
-  for (const { name, iface_id: id, encap_ip: ip } of interfaces) {
+  for (const { name, iface_id: id, encap_ip: ip, nested } of interfaces) {
     if (!isPlain(name) || name === '') return bad('an interface name is empty, too long or not printable');
     if (id.length > 1024) return bad(`the iface-id of interface ${name} is too long`);
+    if (nested.length > limits.nestedPorts)
+      return bad(`more than ${limits.nestedPorts} ports nested in ${id}`);
     if (ip !== '' && parseIp(ip) === undefined)
       return bad(`encap-ip ${JSON.stringify(ip)} of interface ${name}`);
   }
@@ -73,7 +78,18 @@ export function sameInterface(a: Interface | undefined, b: Interface | undefined
     a.encap_ip === b.encap_ip &&
     a.error === b.error &&
     a.installed_binding === b.installed_binding &&
-    a.install_error === b.install_error
+    a.install_error === b.install_error &&
+    sameNested(a.nested, b.nested)
+  );
+}
+
+function sameNested(a: Interface['nested'], b: Interface['nested']): boolean {
+  return (
+    a.length === b.length &&
+    a.every(({ binding, install_error: error }, index) => {
+      const other = b[index];
+      return binding === other?.binding && error === other.install_error;
+    })
   );
 }
 

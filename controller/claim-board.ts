@@ -1,9 +1,11 @@
 import type { Uuid } from '../common/addresses.js';
-import { type Decision, decideClaim, type Holder, type Plug, type Refusal } from './claims.js';
+import type { Interface } from '../generated/proto/iovn/v1/Interface.js';
+import type { NestedPort } from '../generated/proto/iovn/v1/NestedPort.js';
+import { type Decision, decideClaim, decideNested, type Holder, type Plug, type Refusal } from './claims.js';
 import type { Model } from './model.js';
 import type { Node } from './node.js';
 import type { PlugState } from './plugs.js';
-import type { PortBinding } from './southbound.js';
+import { isLocalport, isVif, parentOf, type PortBinding } from './southbound.js';
 
 /** How long a chassis that is not connected here keeps a port from an undated plug, in ms. */
 export const holderGraceMs = 30_000;
@@ -33,8 +35,30 @@ export function decidePort(context: ClaimContext, logicalPort: string): Decision
     const node = nodes.get(model.chassisName(chassis) ?? '');
     if (chassis !== undefined && node !== undefined && isClaimant(node)) ours.set(chassis, node.name);
   }
-  if (plugs.length === 0 && ours.size === 0) return undefined;
-  return decideClaim({ binding, plugs, holder: holderOf(context, binding), ours });
+  const plugOfParent = parentPlug(context, binding);
+  if (plugs.length === 0 && ours.size === 0 && plugOfParent === undefined) return undefined;
+  const decision = decideClaim({ binding, plugs, holder: holderOf(context, binding), ours });
+  return parentOf(binding) === undefined ? decision : decideNested(decision, plugOfParent, ours);
+}
+
+/** The plug that gets the port in which this one is nested, with what is said there of this one. */
+function parentPlug(context: ClaimContext, binding: PortBinding): Plug | undefined {
+  const name = parentOf(binding);
+  const parent = name === undefined ? undefined : context.model.binding(name);
+  if (parent === undefined || !isVif(parent)) return undefined;
+  const main = decidePort(context, parent.logical_port)?.main;
+  if (main?.kind !== 'plug') return undefined;
+  const device = context.nodes.get(main.plug.node)?.plugs.get(parent.logical_port)?.interface;
+  const nested = device === undefined ? undefined : nestedPort(device, binding);
+  return { ...main.plug, installedBinding: nested?.install_error === '' ? binding._uuid : '' };
+}
+
+/** What an agent says of a nested port behind the parent's interface. */
+export function nestedPort(
+  { nested }: Pick<Interface, 'nested'>,
+  { _uuid }: PortBinding,
+): NestedPort | undefined {
+  return nested.find(({ binding }) => binding === _uuid);
 }
 
 /** Only what a node has said on its present connection counts. */
@@ -105,9 +129,9 @@ export class ClaimBoard {
 
   /**
    * Whether everything that the node has plugged is dealt with: refused, or claimed in the database and answered by
-   * the node, with `up` written. Until then nb_cfg is not acknowledged.
+   * the node, with `up` written. Until then nb_cfg is not acknowledged. `held` are the datapaths that the node gets.
    */
-  isSettled(model: Model, node: Node): boolean {
+  isSettled(model: Model, node: Node, held: ReadonlySet<Uuid>): boolean {
     const chassis = model.chassis(node.name)?._uuid;
     for (const [name, { interface: device }] of node.plugs) {
       const binding = model.binding(name);
@@ -115,12 +139,32 @@ export class ClaimBoard {
       if (chassis === undefined) return false;
       if (this.refusal(name, node.name) !== undefined) continue;
       if (binding.additional_chassis.includes(chassis)) continue;
+      const error = device.install_error;
       const isInstalled = device.installed_binding === binding._uuid;
-      if (binding.chassis !== chassis || !(isInstalled || device.install_error !== '')) return false;
-      if (isInstalled && binding.up === false) return false;
+      if (isLocalport(binding)) {
+        if (held.has(binding.datapath) && !isInstalled && error === '') return false;
+      } else if (!isAnswered(binding, chassis, isInstalled, error)) return false;
+      if (!this.#areNestedSettled(model, node, chassis, device)) return false;
     }
     return true;
   }
+
+  #areNestedSettled(model: Model, node: Node, chassis: Uuid, device: Interface): boolean {
+    for (const binding of model.nestedIn(device.iface_id)) {
+      const main = this.decision(binding.logical_port)?.main;
+      if (main?.kind !== 'plug' || main.plug.node !== node.name) continue;
+      const answer = nestedPort(device, binding);
+      const error = answer?.install_error ?? '';
+      if (!isAnswered(binding, chassis, answer !== undefined && error === '', error)) return false;
+    }
+    return true;
+  }
+}
+
+/** The port is bound to the chassis, which has said what became of it; `up` follows where it is installed. */
+function isAnswered(binding: PortBinding, chassis: Uuid, isInstalled: boolean, error: string): boolean {
+  if (binding.chassis !== chassis) return false;
+  return isInstalled ? binding.up !== false : error !== '';
 }
 
 function isWaiting(decision: Decision): boolean {

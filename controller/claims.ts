@@ -1,4 +1,4 @@
-import { isVif, type PortBinding } from './southbound.js';
+import { isLocalport, isVif, type PortBinding } from './southbound.js';
 import type { Uuid } from '../common/addresses.js';
 
 /** An interface without error that carries the port's name as iface-id, on a node that is connected and has reported. */
@@ -90,6 +90,7 @@ export function eligibility(
  */
 export function decideClaim(input: ClaimInput): Decision {
   const { binding, holder } = input;
+  if (isLocalport(binding)) return claimOfNobody(input);
   const refusals = new Map<string, Refusal>();
   const main: Plug[] = [];
   const additional: Plug[] = [];
@@ -111,6 +112,23 @@ export function decideClaim(input: ClaimInput): Decision {
     refusals,
     spent: settled ? main.map((plug) => plug.node) : [],
   };
+}
+
+/** Every node has the port; a claim that is there, such as from before its type was changed, is undone. */
+function claimOfNobody(input: ClaimInput): Decision {
+  const { binding } = input;
+  const additions = additionalOutcome(input, [], undefined);
+  return { binding, main: mainOutcome(input, undefined), ...additions, refusals: new Map(), spent: [] };
+}
+
+/**
+ * A nested port is where its parent is (ovn-controller's rule): whoever gets the parent gets it, without a choice of its
+ * own. `own` is what its own name as iface-id leads to, which is nothing but refusals; `plug` is the parent's winner.
+ */
+export function decideNested(own: Decision, plug: Plug | undefined, ours: ClaimInput['ours']): Decision {
+  if (plug !== undefined) return { ...own, main: { kind: 'plug', plug } };
+  const isOurs = own.binding.chassis !== undefined && ours.has(own.binding.chassis);
+  return { ...own, main: { kind: isOurs ? 'release' : 'keep' } };
 }
 
 function refuse(binding: PortBinding, plug: Plug): Refusal | undefined {
@@ -189,7 +207,8 @@ function lost({ holder }: ClaimInput, plug: Plug, winner: Plug | undefined): Ref
 
 function mainOutcome({ binding, ours }: ClaimInput, winner: Plug | undefined): Decision['main'] {
   if (winner !== undefined) return { kind: 'plug', plug: winner };
-  const releasable = isVif(binding) && binding.chassis !== undefined && ours.has(binding.chassis);
+  const releasable =
+    (isVif(binding) || isLocalport(binding)) && binding.chassis !== undefined && ours.has(binding.chassis);
   return { kind: releasable ? 'release' : 'keep' };
 }
 

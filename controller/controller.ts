@@ -3,9 +3,12 @@ import type { Logger } from '../common/log.js';
 import type { AgentStatus } from '../generated/proto/iovn/v1/AgentStatus.js';
 import type { Applied } from '../generated/proto/iovn/v1/Applied.js';
 import type { Interface } from '../generated/proto/iovn/v1/Interface.js';
+import type { LearnedMac } from '../generated/proto/iovn/v1/LearnedMac.js';
 import type { Operation } from '../ovsdb/operations.js';
 import { ClaimBoard, decidePort, holderGraceMs } from './claim-board.js';
 import type { Decision } from './claims.js';
+import { checkReport, FdbWishes, planWish } from './fdb-learning.js';
+import { FdbStore } from './fdb-store.js';
 import { Feedback } from './feedback.js';
 import { IntentStore } from './intent-store.js';
 import { interestOf, Interests } from './interests.js';
@@ -14,6 +17,8 @@ import { type Dirty, Model, nothingDirty } from './model.js';
 import { type AgentIdentity, Node } from './node.js';
 import { NodeSession } from './node-session.js';
 import type { NorthboundDatabase } from './northbound.js';
+import { RefusalLog } from './refusal-log.js';
+import type { ResourceSet } from './resource.js';
 import {
   type ChassisConfig,
   bindingOperations,
@@ -47,6 +52,7 @@ interface Link {
 export class Controller {
   readonly model: Model;
   readonly store = new IntentStore();
+  readonly fdbStore = new FdbStore();
   readonly board = new ClaimBoard();
   readonly nodes = new Map<string, Node>();
   readonly startedMs: number;
@@ -54,6 +60,8 @@ export class Controller {
   readonly #now: () => number;
   readonly #feedback: Feedback;
   readonly #interests = new Interests();
+  readonly #fdbWishes = new FdbWishes();
+  readonly #fdbRefused = new RefusalLog();
   readonly #nodesByPlug = new Map<string, Set<Node>>();
   readonly #links = new Map<string, Link>();
   #dirty: Dirty = nothingDirty();
@@ -75,6 +83,9 @@ export class Controller {
       database: southbound,
       plan: (subject, prefix) => this.#plan(subject, prefix),
       onTransaction: (outcome) => metrics.transactions.inc({ outcome }),
+      onWritten: (subject) => {
+        if (subject.startsWith('FDB:')) this.#fdbWishes.written(nameOf(subject));
+      },
       signal,
       log,
     });
@@ -168,8 +179,17 @@ export class Controller {
     for (const id of before) this.#unindex(id, node);
     for (const id of node.plugs.keys()) this.#index(id, node);
     for (const id of changed) this.#dirty.ports.add(id);
+    this.#forgetNestedErrors(node);
     if (first) this.#dirtyNode(node);
     this.#touch(name);
+  }
+
+  /** A nested port that is installed has no error any more, whatever resource took it away. */
+  #forgetNestedErrors(node: Node): void {
+    for (const { binding, install_error: error } of node.interfaces.flatMap(({ nested }) => nested)) {
+      const row = error === '' ? this.model.sb.portBinding.get(binding as Uuid) : undefined;
+      if (row !== undefined) node.errors.delete(`Port/${row.logical_port}`);
+    }
   }
 
   /** An agent's answer; false when it answers what it was never sent. */
@@ -189,6 +209,28 @@ export class Controller {
     this.#options.metrics.applySeconds.observe(message.apply_seconds);
     this.#touch(name);
     return true;
+  }
+
+  /** Learnt MACs that wait to be written. */
+  get fdbWaiting(): number {
+    return this.#fdbWishes.size;
+  }
+
+  /** A node's VMs have used these MACs. What the node has no right to say is left out and counted. */
+  learned(name: string, macs: readonly LearnedMac[]): void {
+    if (!this.#ready) return;
+    const { metrics, log } = this.#options;
+    this.#reconcile();
+    const { wishes, refused } = checkReport(this.model, name, macs, this.#now());
+    const refusals = [...refused];
+    for (const wish of wishes) {
+      const put = this.#fdbWishes.put(this.model, wish);
+      if (put.ok) this.#feedback.mark(`FDB:${put.name}`);
+      else refusals.push(put.refusal);
+    }
+    for (const code of refusals) metrics.fdbRefusals.inc({ code });
+    const summary = this.#fdbRefused.add(name, refusals, this.#now());
+    if (summary !== undefined) log.warn('learnt MACs refused', { chassis: name, ...summary });
   }
 
   setStatus(name: string, agentStatus: AgentStatus): void {
@@ -244,8 +286,10 @@ export class Controller {
     for (const name of dirty.chassis) this.#chassisChanged(name, dirty.ports, touched);
     const changed = this.store.recompute(this.model, dirty.datapaths);
     this.#options.metrics.recomputed.inc(dirty.datapaths.size);
+    const learned = this.fdbStore.recompute(this.model, dirty.fdb);
+    for (const datapath of learned) for (const name of this.#interests.holders(datapath)) touched.add(name);
     for (const datapath of changed) for (const name of this.#interests.holders(datapath)) touched.add(name);
-    for (const name of dirty.ports) this.#decide(name, touched);
+    for (const name of this.#withNested(dirty.ports)) this.#decide(name, touched);
     for (const name of touched) this.#bringUpToDate(name);
     this.#watchWaiting();
   }
@@ -255,7 +299,10 @@ export class Controller {
     const { northbound, southbound } = this.#options;
     this.#ready = northbound.status.populated && southbound.status.populated;
     if (!this.#ready) return false;
-    for (const { _uuid } of this.model.sb.datapathBinding) this.#dirty.datapaths.add(_uuid);
+    for (const { _uuid, tunnel_key: key } of this.model.sb.datapathBinding) {
+      this.#dirty.datapaths.add(_uuid);
+      this.#dirty.fdb.add(key);
+    }
     for (const { node } of this.#links.values()) this.#dirtyNode(node);
     return true;
   }
@@ -267,6 +314,14 @@ export class Controller {
     touched.add(name);
     // An operator has removed its rows while it was away (ovn-sbctl chassis-del).
     if (!node.connected && !this.model.chassis(name)) this.#forget(node);
+  }
+
+  /** Ports nested in others go where those go. */
+  #withNested(names: ReadonlySet<string>): ReadonlySet<string> {
+    const all = new Set(names);
+    for (const name of names)
+      for (const { logical_port: nested } of this.model.nestedIn(name)) all.add(nested);
+    return all;
   }
 
   #decide(name: string, touched: Set<string>): void {
@@ -282,6 +337,7 @@ export class Controller {
     const previous = this.board.set(name, decision);
     for (const node of decision?.spent ?? []) this.nodes.get(node)?.spend(name);
     for (const node of this.#nodesByPlug.get(name) ?? []) touched.add(node.name);
+    if (decision?.main.kind === 'plug') touched.add(decision.main.plug.node);
     for (const [node, refusal] of decision?.refusals ?? []) {
       const isNews = previous?.refusals.get(node)?.message !== refusal.message;
       // Before its chassis is registered a node waits; what hinders that is told by itself.
@@ -317,16 +373,18 @@ export class Controller {
 
   /** What the node shall hold. */
   view(name: string): NodeView {
-    const view = new Map(
-      [...this.#interests.of(name)].map((datapath) => [datapath, this.store.resources(datapath)] as const),
+    return new Map(
+      [...this.#interests.of(name)].flatMap((datapath): [string, ResourceSet][] => [
+        [datapath, this.store.resources(datapath)],
+        [`${datapath} fdb`, this.fdbStore.resources(datapath)],
+      ]),
     );
-    return view;
   }
 
   #plan(subject: string, prefix: string): readonly Operation[] {
     this.#reconcile();
-    const separator = subject.indexOf(':');
-    const name = subject.slice(separator + 1);
+    const name = nameOf(subject);
+    if (subject.startsWith('FDB:')) return this.#planFdb(name);
     return subject.startsWith('port:') ? this.#planPort(name) : this.#planChassis(name, prefix);
   }
 
@@ -336,6 +394,18 @@ export class Controller {
     const operations = bindingOperations(this.model, decision);
     if (operations.length > 0) this.#count(name, decision);
     return operations;
+  }
+
+  #planFdb(name: string): readonly Operation[] {
+    const { southbound, metrics } = this.#options;
+    const wish = this.#fdbWishes.take(name);
+    const planned = wish && planWish(this.model, wish, southbound.hasColumn('FDB', 'timestamp'));
+    if (planned === undefined) {
+      this.#fdbWishes.written(name);
+      return [];
+    }
+    metrics.fdbWrites.inc({ kind: planned.kind });
+    return [planned.operation];
   }
 
   #count(port: string, { main, binding }: Decision): void {
@@ -354,7 +424,7 @@ export class Controller {
     const node = this.nodes.get(name);
     if (!node?.connected) return [];
     if (node.decommissioning) return removeChassisOperations(this.model, name);
-    const isSettled = node.reported && this.board.isSettled(this.model, node);
+    const isSettled = node.reported && this.board.isSettled(this.model, node, this.interest(node.name));
     const { operations, problems } = chassisOperations(this.model, {
       config: node.config,
       agentId: node.identity.agentId,
@@ -408,4 +478,9 @@ export class Controller {
     }, holderGraceMs / 6);
     this.#waitingTimer.unref();
   }
+}
+
+/** `kind:name` without its kind. */
+function nameOf(subject: string): string {
+  return subject.slice(subject.indexOf(':') + 1);
 }

@@ -129,6 +129,7 @@ export function ageThresholdSeconds(datapath: DatapathBinding | undefined): numb
 export class FdbWishes {
   readonly #wishes = new Map<string, FdbWish>();
   readonly #perNode = new Map<string, number>();
+  readonly #planned = new Map<string, FdbWish>();
 
   get size(): number {
     return this.#wishes.size;
@@ -138,9 +139,7 @@ export class FdbWishes {
   put(
     model: Model,
     wish: FdbWish,
-  ):
-    | { readonly ok: true; readonly name: string }
-    | { readonly ok: false; readonly refusal: LearnedRefusal } {
+  ): { readonly ok: true; readonly name: string } | { readonly ok: false; readonly refusal: LearnedRefusal } {
     const name = `${wish.datapathKey}/${wish.mac}`;
     const waiting = this.#perNode.get(wish.node) ?? 0;
     if (this.#wishes.get(name)?.node !== wish.node && waiting >= maximumWishesPerNode) {
@@ -156,8 +155,17 @@ export class FdbWishes {
     return { ok: true, name };
   }
 
-  get(name: string): FdbWish | undefined {
-    return this.#wishes.get(name);
+  /** The wish, which is about to be written. */
+  take(name: string): FdbWish | undefined {
+    const wish = this.#wishes.get(name);
+    if (wish !== undefined) this.#planned.set(name, wish);
+    return wish;
+  }
+
+  /** What was taken last is written; a newer wish that has come meanwhile waits on. */
+  written(name: string): void {
+    if (this.#wishes.get(name) === this.#planned.get(name)) this.delete(name);
+    this.#planned.delete(name);
   }
 
   delete(name: string): void {

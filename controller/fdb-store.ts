@@ -33,9 +33,11 @@ export class FdbStore {
       }
       if (before !== undefined) this.#byDatapath.delete(before.datapath);
       if (after === undefined) this.#byKey.delete(datapathKey);
-      else this.#byKey.set(datapathKey, after);
+      else {
+        this.#byKey.set(datapathKey, after);
+        this.#byDatapath.set(after.datapath, after);
+      }
     }
-    for (const fdb of this.#byKey.values()) this.#byDatapath.set(fdb.datapath, fdb);
     return changed;
   }
 

@@ -13,6 +13,8 @@ export interface FeedbackOptions {
    */
   readonly plan: (subject: string, prefix: string) => readonly Operation[];
   readonly onTransaction: (outcome: 'ok' | 'failed', operations: number) => void;
+  /** What was planned for the subject has been written. */
+  readonly onWritten?: (subject: string) => void;
   readonly signal: AbortSignal;
   readonly log: Logger;
   readonly backoff?: Backoff;
@@ -97,7 +99,10 @@ export class Feedback {
     for (const subject of failed) this.mark(subject);
   }
 
-  /** Ports come before chassis, so that nb_cfg is never acknowledged before what it stands for is written. */
+  /**
+   * Ports come before chassis, so that nb_cfg is never acknowledged before what it stands for is written; learnt MACs
+   * (FDB) come last, so that any number of them holds up nothing else.
+   */
   #take(): readonly Group[] {
     const groups: Group[] = [];
     let count = 0;
@@ -118,7 +123,10 @@ export class Feedback {
     try {
       await database.transact(operations, { signal, timeoutMs: 15_000 });
       onTransaction('ok', operations.length);
-      for (const { subject } of groups) this.#failures.delete(subject);
+      for (const { subject } of groups) {
+        this.#failures.delete(subject);
+        this.#options.onWritten?.(subject);
+      }
     } catch (error) {
       if (signal.aborted) return;
       onTransaction('failed', operations.length);

@@ -61,7 +61,7 @@ export class Inspector {
       ports: resources.get('Port') ?? 0,
       ports_up: this.#portsUp(),
       unsupported: [...this.#listUnsupported()],
-      invalid: [...store.invalid()],
+      invalid: [...store.invalid(), ...controller.fdbStore.invalid()],
     };
   }
 
@@ -104,7 +104,9 @@ export class Inspector {
       nbCfgSouthbound,
       resources: this.#resources(),
       unsupported,
-      invalidRows: controller.store.invalid().length,
+      invalidRows: controller.store.invalid().length + controller.fdbStore.invalid().length,
+      fdbRows: controller.model.sb.fdb.size,
+      fdbWaiting: controller.fdbWaiting,
     };
   }
 

@@ -3,12 +3,14 @@ import { v1 } from '../common/proto.js';
 import type { NeighbourInput } from '../generated/proto/iovn/v1/Neighbour.js';
 import type { PortInput } from '../generated/proto/iovn/v1/Port.js';
 import type { PortSecurityInput } from '../generated/proto/iovn/v1/PortSecurity.js';
+import { ageThresholdSeconds } from './fdb-learning.js';
 import type { InvalidRow } from './invalid-row.js';
+import { learnsMacs } from './learns-macs.js';
 import { isDynamic, type MacAndAddresses, parseMacAndAddresses } from './lsp-addresses.js';
 import type { Model } from './model.js';
 import type { LogicalSwitch, LogicalSwitchPort } from './northbound.js';
 import { type IntentResource, type ResourceSet, resourceKey } from './resource.js';
-import { type DatapathBinding, logicalSwitchOf, type PortBinding } from './southbound.js';
+import { type DatapathBinding, logicalSwitchOf, parentOf, type PortBinding } from './southbound.js';
 
 export interface DatapathIntent {
   readonly resources: ResourceSet;
@@ -35,6 +37,8 @@ export function datapathIntent(model: Model, datapath: DatapathBinding | undefin
       name: logicalSwitch.name,
       datapath_key: datapath.tunnel_key,
       nb_uuid: logicalSwitch._uuid,
+      vlan_passthru: isTransparent(logicalSwitch),
+      fdb_age_threshold_seconds: ageThresholdSeconds(datapath),
     }),
   );
   const context = { model, logicalSwitch, invalid };
@@ -76,10 +80,13 @@ function portMessage(
     macs: [...macs].sort(compare).map(macBytes),
     port_security: portSecurity(port, invalid),
     multicast_groups: [...groups].sort((a, b) => a - b),
+    learns_macs: learnsMacs(port),
     chassis: model.chassisName(binding.chassis) ?? '',
     binding: binding._uuid,
     nb_uuid: port._uuid,
     neighbours: neighbours(context, port, entries),
+    parent: parentOf(binding) ?? '',
+    tag: parentOf(binding) === undefined ? 0 : (binding.tag ?? 0),
   };
 }
 
@@ -113,6 +120,11 @@ function addressEntry(
   return parsed;
 }
 
+/** Frames with VLAN tags pass (ovn-nb(5) Logical_Switch.other_config:vlan-passthru). */
+function isTransparent(logicalSwitch: LogicalSwitch): boolean {
+  return logicalSwitch.other_config.get('vlan-passthru') === 'true';
+}
+
 /**
  * The addresses for which OVN's ls_in_arp_rsp stage answers: not those of a port that also takes unknown MACs, since
  * whatever is behind it may answer itself.
@@ -122,9 +134,14 @@ function neighbours(
   port: LogicalSwitchPort,
   entries: readonly MacAndAddresses[],
 ): NeighbourInput[] {
-  const transparent = logicalSwitch.other_config.get('vlan-passthru') === 'true';
   const silent = port.type === '' && port.options.get('disable_arp_nd_rsp') === 'true';
-  if (transparent || silent || port.type === 'external' || port.addresses.includes('unknown')) return [];
+  if (
+    isTransparent(logicalSwitch) ||
+    silent ||
+    port.type === 'external' ||
+    port.addresses.includes('unknown')
+  )
+    return [];
   const all = entries.flatMap(({ mac, addresses }) =>
     addresses.map(({ address }) => ({ address, mac: macBytes(mac) })),
   );

@@ -3,7 +3,10 @@ import type { ClaimBoard } from './claim-board.js';
 import type { Model } from './model.js';
 import type { Node } from './node.js';
 
-/** The datapaths that concern a node: those with a port that is bound to it or that it is about to get. */
+/**
+ * The datapaths that concern a node: those with a port that is bound to it or that it is about to get. A localport alone
+ * is no reason, as in OVN.
+ */
 export function interestOf(model: Model, board: ClaimBoard, node: Node): ReadonlySet<Uuid> {
   const datapaths = new Set<Uuid>();
   const chassis = model.chassis(node.name);
@@ -12,8 +15,10 @@ export function interestOf(model: Model, board: ClaimBoard, node: Node): Readonl
   }
   for (const name of node.plugs.keys()) {
     const binding = model.binding(name);
-    const main = board.decision(name)?.main;
-    if (binding && main?.kind === 'plug' && main.plug.node === node.name) datapaths.add(binding.datapath);
+    for (const each of [...(binding === undefined ? [] : [binding]), ...model.nestedIn(name)]) {
+      const main = board.decision(each.logical_port)?.main;
+      if (main?.kind === 'plug' && main.plug.node === node.name) datapaths.add(each.datapath);
+    }
   }
   return datapaths;
 }

@@ -19,6 +19,8 @@ export interface Snapshot {
   readonly resources: ReadonlyMap<string, number>;
   readonly unsupported: ReadonlyMap<string, number>;
   readonly invalidRows: number;
+  readonly fdbRows: number;
+  readonly fdbWaiting: number;
 }
 
 export interface Metrics {
@@ -30,6 +32,8 @@ export interface Metrics {
   readonly applySeconds: Histogram;
   readonly recomputed: Counter;
   readonly resourcesSent: Counter;
+  readonly fdbWrites: Counter<'kind'>;
+  readonly fdbRefusals: Counter<'code'>;
   /** Makes the gauges show what `snapshot` says. */
   observe(snapshot: () => Snapshot): void;
 }
@@ -58,6 +62,10 @@ export function createMetrics(): Metrics {
     }),
     recomputed: counter('datapaths_recomputed_total', 'Datapaths whose resources were computed again.'),
     resourcesSent: counter('resources_sent_total', 'Resources sent to agents, changed or removed.'),
+    fdbWrites: counter('fdb_writes_total', 'FDB rows written for nodes, by kind.', ['kind']),
+    fdbRefusals: counter('fdb_refused_total', 'Learnt MACs of nodes that were not written, by reason.', [
+      'code',
+    ]),
     observe: (snapshot) => observe(registry, snapshot),
   };
 }
@@ -127,5 +135,7 @@ function observe(registry: Registry, snapshot: () => Snapshot): void {
       for (const [kind, count] of of.unsupported) set({ kind }, count);
     },
   );
+  gauge('fdb_rows', 'Learnt MACs in the southbound database.', [], (set, of) => set({}, of.fdbRows));
+  gauge('fdb_waiting', 'Learnt MACs that wait to be written.', [], (set, of) => set({}, of.fdbWaiting));
   gauge('invalid_rows', 'Rows with content that cannot be used.', [], (set, of) => set({}, of.invalidRows));
 }

@@ -1,11 +1,13 @@
-import type { Uuid } from '../common/addresses.js';
+import type { Mac, Uuid } from '../common/addresses.js';
 import type { RowChange } from '../ovsdb/database.js';
 import type { LogicalSwitchPort, NorthboundContents, NorthboundUpdate } from './northbound.js';
 import { RowIndex } from './row-index.js';
 import {
   agentIdKey,
   type Chassis,
+  type FdbRow,
   logicalSwitchOf,
+  parentOf,
   type PortBinding,
   type SouthboundContents,
   type SouthboundUpdate,
@@ -19,6 +21,8 @@ export interface Dirty {
   readonly ports: Set<string>;
   /** Chassis.name whose rows (Chassis, Chassis_Private, Encap) changed. */
   readonly chassis: Set<string>;
+  /** Datapath_Binding.tunnel_key of datapaths whose learnt MACs changed. */
+  readonly fdb: Set<number>;
   /** Chassis.name to which a changed port was or is bound. */
   readonly holders: Set<string>;
   /** Northbound or southbound content changed that only the list of what is not done depends on. */
@@ -32,6 +36,7 @@ export function nothingDirty(): Dirty {
     datapaths: new Set(),
     ports: new Set(),
     chassis: new Set(),
+    fdb: new Set(),
     holders: new Set(),
     unsupported: false,
     nbCfg: false,
@@ -49,9 +54,13 @@ export class Model {
   readonly #switchPortByRouterPort: RowIndex<LogicalSwitchPort>;
   readonly #routerPortByName;
   readonly #datapathBySwitch;
+  readonly #datapathByKey;
+  readonly #fdbByDatapath: RowIndex<FdbRow>;
+  readonly #fdbByMac: RowIndex<FdbRow>;
   readonly #bindingByName: RowIndex<PortBinding>;
   readonly #bindingByDatapath: RowIndex<PortBinding>;
   readonly #bindingByChassis: RowIndex<PortBinding>;
+  readonly #bindingByParent: RowIndex<PortBinding>;
   readonly #groupByDatapath;
   readonly #chassisByName: RowIndex<Chassis>;
   readonly #chassisByAgent: RowIndex<Chassis>;
@@ -71,9 +80,16 @@ export class Model {
       const uuid = logicalSwitchOf(row);
       return uuid === undefined ? [] : [uuid];
     }, sb.datapathBinding);
+    this.#datapathByKey = new RowIndex((row) => [String(row.tunnel_key)], sb.datapathBinding);
+    this.#fdbByDatapath = new RowIndex((row) => [String(row.dp_key)], sb.fdb);
+    this.#fdbByMac = new RowIndex((row) => [fdbKey(row.dp_key, row.mac)], sb.fdb);
     this.#bindingByName = new RowIndex((row) => [row.logical_port], sb.portBinding);
     this.#bindingByDatapath = new RowIndex((row) => [row.datapath], sb.portBinding);
     this.#bindingByChassis = new RowIndex(chassisOf, sb.portBinding);
+    this.#bindingByParent = new RowIndex((row) => {
+      const parent = parentOf(row);
+      return parent === undefined ? [] : [parent];
+    }, sb.portBinding);
     this.#groupByDatapath = new RowIndex((row) => [row.datapath], sb.multicastGroup);
     this.#chassisByName = new RowIndex((row) => [row.name], sb.chassis);
     this.#chassisByAgent = new RowIndex((row) => {
@@ -96,6 +112,24 @@ export class Model {
     return this.#datapathBySwitch.one(logicalSwitch);
   }
 
+  /** The datapath with this Datapath_Binding.tunnel_key. */
+  datapathWithKey(datapathKey: number) {
+    return this.#datapathByKey.one(String(datapathKey));
+  }
+
+  /** What was learnt on the datapath with this tunnel key. */
+  fdbOn(datapathKey: number): Iterable<FdbRow> {
+    return this.#fdbByDatapath.all(String(datapathKey));
+  }
+
+  fdbCount(datapathKey: number): number {
+    return this.#fdbByDatapath.count(String(datapathKey));
+  }
+
+  fdb(datapathKey: number, mac: Mac): FdbRow | undefined {
+    return this.#fdbByMac.one(fdbKey(datapathKey, mac));
+  }
+
   binding(logicalPort: string): PortBinding | undefined {
     return this.#bindingByName.one(logicalPort);
   }
@@ -107,6 +141,11 @@ export class Model {
   /** Ports bound to the chassis, as main or additional. */
   bindingsAt(chassis: Uuid): Iterable<PortBinding> {
     return this.#bindingByChassis.all(chassis);
+  }
+
+  /** The ports nested in the named one. */
+  nestedIn(logicalPort: string): Iterable<PortBinding> {
+    return this.#bindingByParent.all(logicalPort);
   }
 
   multicastGroups(datapath: Uuid) {
@@ -159,11 +198,19 @@ export class Model {
 
   applySouthbound(update: SouthboundUpdate, dirty: Dirty): void {
     const { changes } = update;
-    for (const change of changes.datapathBinding ?? []) this.#datapathBySwitch.apply(change);
+    for (const change of changes.datapathBinding ?? []) {
+      this.#datapathBySwitch.apply(change);
+      this.#datapathByKey.apply(change);
+    }
+    for (const change of changes.fdb ?? []) {
+      this.#fdbByDatapath.apply(change);
+      this.#fdbByMac.apply(change);
+    }
     for (const change of changes.portBinding ?? []) {
       this.#bindingByName.apply(change);
       this.#bindingByDatapath.apply(change);
       this.#bindingByChassis.apply(change);
+      this.#bindingByParent.apply(change);
     }
     for (const change of changes.multicastGroup ?? []) this.#groupByDatapath.apply(change);
     for (const change of changes.chassis ?? []) {
@@ -176,7 +223,14 @@ export class Model {
   }
 
   #dirtySouthbound({ changes }: SouthboundUpdate, dirty: Dirty): void {
-    for (const row of bothSides(changes.datapathBinding)) dirty.datapaths.add(row._uuid);
+    for (const row of bothSides(changes.datapathBinding)) {
+      dirty.datapaths.add(row._uuid);
+      dirty.fdb.add(row.tunnel_key);
+    }
+    for (const { before, after } of changes.fdb ?? []) {
+      if (before?.port_key === after?.port_key && before?.mac === after?.mac) continue;
+      for (const row of [before, after]) if (row !== undefined) dirty.fdb.add(row.dp_key);
+    }
     for (const row of bothSides(changes.multicastGroup)) dirty.datapaths.add(row.datapath);
     for (const row of bothSides(changes.portBinding)) {
       dirty.datapaths.add(row.datapath);
@@ -206,6 +260,11 @@ export class Model {
 
 function chassisOf(row: PortBinding): readonly string[] {
   return row.chassis === undefined ? row.additional_chassis : [row.chassis, ...row.additional_chassis];
+}
+
+/** An FDB row by its index (ovn-sb(5)), whatever the case of its MAC. */
+function fdbKey(datapathKey: number, mac: string): string {
+  return `${datapathKey} ${mac.toLowerCase()}`;
 }
 
 function encapKey(type: string, ip: string): string {

@@ -1,6 +1,4 @@
-import type { Uuid } from '../common/addresses.js';
 import type { ControllerMessageInput } from '../generated/proto/iovn/v1/ControllerMessage.js';
-import type { ResourceSet } from './resource.js';
 import { type NodeView, planUpdate } from './update-plan.js';
 
 /** Generations that an agent may leave unanswered before it is sent another. */
@@ -33,7 +31,7 @@ export class NodeSession {
   readonly #write: (message: ControllerMessageInput, written: () => void) => void;
   /** Called when another update may go out after one was held back. */
   readonly #onReady: () => void;
-  #sent: ReadonlyMap<Uuid, ResourceSet> = new Map();
+  #sent: NodeView = new Map();
   #sentNbCfg: number | undefined;
   #generation = 0;
   #unanswered: readonly Generation[] = [];

@@ -1,10 +1,11 @@
 import type { Interface } from '../generated/proto/iovn/v1/Interface.js';
 import type { PortStatusInput } from '../generated/proto/iovn/v1/PortStatus.js';
+import { nestedPort } from './claim-board.js';
 import type { Controller } from './controller.js';
 import type { InvalidRow } from './invalid-row.js';
 import type { Node } from './node.js';
 import type { LogicalSwitch, LogicalSwitchPort } from './northbound.js';
-import { agentIdKey, isVif, type PortBinding } from './southbound.js';
+import { agentIdKey, isLocalport, parentOf, type PortBinding } from './southbound.js';
 
 export interface PortFilter {
   /** Name or uuid; empty = all. */
@@ -75,7 +76,7 @@ function portStatus(
 ): PortStatusInput {
   const { model } = context.controller;
   const chassis = model.chassisName(binding?.chassis) ?? '';
-  const plugged = context.plugged.get(port.name) ?? [];
+  const plugged = pluggedFor(context, port.name, binding);
   return {
     name: port.name,
     switch: logicalSwitch.name,
@@ -93,6 +94,20 @@ function portStatus(
   };
 }
 
+/** The interfaces on which the port is found, or would be; of a nested port its parent's, with what is said of the port there. */
+function pluggedFor(
+  { plugged }: Context,
+  name: string,
+  binding: PortBinding | undefined,
+): readonly Plugged[] {
+  const parent = binding && parentOf(binding);
+  if (binding === undefined || parent === undefined) return plugged.get(name) ?? [];
+  return (plugged.get(parent) ?? []).map(({ node, device }) => {
+    const installError = nestedPort(device, binding)?.install_error ?? '';
+    return { node, device: { ...device, install_error: installError } };
+  });
+}
+
 function problemsOf(
   context: Context,
   port: LogicalSwitchPort,
@@ -105,17 +120,21 @@ function problemsOf(
   );
   if (port.enabled === false) problems.push('the port is disabled (enabled=false)');
   if (binding === undefined) return [...problems, 'ovn-northd has not made a Port_Binding for it'];
-  if (!isVif(binding)) {
-    return [
-      ...problems,
-      `ports ${binding.type === '' ? 'nested in others' : `of type ${binding.type}`} are not done yet`,
-    ];
-  }
+  if (isLocalport(binding)) return [...problems, ...localportProblems(plugged)];
+  if (binding.type !== '') return [...problems, `ports of type ${binding.type} are not done yet`];
   const failure = controller.writeFailure('port', port.name);
   if (failure !== undefined) problems.push(`the southbound database refuses to change it: ${failure}`);
   const holder = controller.model.chassisName(binding.chassis);
   for (const each of plugged) problems.push(...plugProblems(controller, port.name, holder, each));
   return [...problems, ...holderProblems(controller, binding, holder, plugged)];
+}
+
+/** A localport is bound to no node and may be on many. */
+function localportProblems(plugged: readonly Plugged[]): readonly string[] {
+  return plugged.flatMap(({ node, device }) => {
+    const problem = device.error === '' ? device.install_error : device.error;
+    return problem === '' ? [] : [`${device.name} on ${node.name}: ${problem}`];
+  });
 }
 
 /** What is wrong with one interface that has the port's name as iface-id. */
@@ -145,7 +164,7 @@ function holderProblems(
 ): string[] {
   if (holder === undefined) {
     if (plugged.length === 0)
-      return [`no interface on any connected node has iface-id ${binding.logical_port}`];
+      return [`no interface on any connected node has iface-id ${parentOf(binding) ?? binding.logical_port}`];
     return plugged.flatMap(({ node }) => node.problems.map((problem) => `${node.name}: ${problem}`));
   }
   const node = nodes.get(holder);

@@ -112,6 +112,8 @@ class AgentConnection implements Stream {
     else if (message.interfaces) this.#interfaces(chassis, message.interfaces.interfaces);
     else if (message.chassis) this.#configure(chassis, checkChassis(message.chassis));
     else if (message.decommission) this.#controller.decommission(chassis);
+    else if (message.learned)
+      this.#controller.learned(chassis, message.learned.macs.slice(0, limits.learnedMacs));
     else if (message.status) {
       const maps = message.status.maps.slice(0, limits.mapUsages);
       this.#controller.setStatus(chassis, { ...message.status, maps });

@@ -39,6 +39,7 @@ export const southboundTables = {
     datapath: scalar('uuid'),
     tunnel_key: scalar('integer'),
     parent_port: optional('string'),
+    tag: optional('integer'),
     chassis: optional('uuid'),
     additional_chassis: set('uuid'),
     encap: optional('uuid'),
@@ -76,6 +77,7 @@ export type ChassisPrivate = Row<Southbound['chassisPrivate']>;
 export type Encap = Row<Southbound['encap']>;
 export type DatapathBinding = Row<Southbound['datapathBinding']>;
 export type PortBinding = Row<Southbound['portBinding']>;
+export type FdbRow = Row<Southbound['fdb']>;
 export type MulticastGroup = Row<Southbound['multicastGroup']>;
 
 /** The NB Logical_Switch of a datapath; undefined for a router's. */
@@ -86,5 +88,15 @@ export function logicalSwitchOf(datapath: DatapathBinding): Uuid | undefined {
 
 /** A plain VM or container interface, by ovn-sb(5) Port_Binding: no type, and not nested in another port. */
 export function isVif(binding: PortBinding): boolean {
-  return binding.type === '' && (binding.parent_port ?? '') === '';
+  return binding.type === '' && parentOf(binding) === undefined;
+}
+
+/** The port on whose interface a nested one is found by its VLAN tag (ovn-sb(5) Port_Binding.parent_port). */
+export function parentOf({ type, parent_port: parent }: PortBinding): string | undefined {
+  return type === '' && parent !== '' ? parent : undefined;
+}
+
+/** On every node that has its interface, and bound to none of them (ovn-sb(5) Port_Binding.type). */
+export function isLocalport(binding: PortBinding): boolean {
+  return binding.type === 'localport';
 }

@@ -121,12 +121,10 @@ function* routing(nb: NorthboundContents): Iterable<Unsupported> {
 function* switchFeatures(nb: NorthboundContents): Iterable<Unsupported> {
   for (const row of nb.logicalSwitch) {
     const { other_config: config } = row;
-    if (config.get('mcast_snoop') === 'true') {
-      yield onSwitch(row, 'mcast_snoop', 'IGMP and MLD are not snooped: multicast goes to every port.');
-    }
-    if (config.get('vlan-passthru') === 'true') {
-      yield onSwitch(row, 'vlan-passthru', 'Frames with a VLAN tag are dropped.');
-    }
+    if (config.get('mcast_snoop') !== 'true') continue;
+    const whose = config.get('mcast_flood_unregistered') === 'true' ? ' that somebody has joined' : '';
+    const detail = `IGMP and MLD are not snooped: multicast to a group${whose} goes to every port.`;
+    yield onSwitch(row, 'mcast_snoop', detail);
   }
 }
 
@@ -137,7 +135,6 @@ function onSwitch(row: LogicalSwitch, option: string, detail: string): Unsupport
 const portTypes: ReadonlyMap<string, string> = new Map([
   ['router', 'The switch is not connected to its router.'],
   ['localnet', 'The switch is not connected to a physical network.'],
-  ['localport', 'Nothing is delivered to or taken from this port.'],
   ['l2gateway', 'The switch is not connected to a physical network.'],
   ['vtep', 'The switch is not connected to the VTEP gateway.'],
   ['virtual', 'The virtual address is not bound to any of its parents.'],
@@ -149,27 +146,13 @@ const portTypes: ReadonlyMap<string, string> = new Map([
 
 function* portFeatures(nb: NorthboundContents): Iterable<Unsupported> {
   for (const row of nb.logicalSwitchPort) {
-    if (row.type !== '') {
+    if (row.type !== '' && row.type !== 'localport') {
       yield onPort(
         row,
         `type ${row.type}`,
         portTypes.get(row.type) ?? 'Nothing is done for a port of this type.',
       );
       continue;
-    }
-    if ((row.parent_name ?? '') !== '') {
-      yield onPort(
-        row,
-        'parent_name',
-        `The port nested in ${row.parent_name ?? ''} is not reached: its tag is not handled.`,
-      );
-    }
-    if (row.addresses.includes('unknown')) {
-      yield onPort(
-        row,
-        'addresses unknown',
-        'MACs behind the port are not learnt: frames to them go to every port that takes unknown addresses.',
-      );
     }
     if (row.dhcpv4_options !== undefined)
       yield onPort(row, 'dhcpv4_options', 'The port gets no answer to DHCP.');
@@ -186,9 +169,6 @@ const portOptionDetails: ReadonlyMap<string, string> = new Map([
   ['qos_max_rate', 'The rate is not limited.'],
   ['qos_min_rate', 'No rate is guaranteed.'],
   ['qos_burst', 'The burst is not limited.'],
-  ['vlan-passthru', 'Frames with a VLAN tag are dropped.'],
-  ['mcast_flood', 'The option has no effect: multicast goes to every port.'],
-  ['mcast_flood_reports', 'The option has no effect: IGMP and MLD are not snooped.'],
   ['activation-strategy', 'The port is active on every chassis from the start.'],
   ['hostname', 'The host name is not given out by DHCP.'],
 ]);

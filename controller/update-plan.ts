@@ -1,8 +1,7 @@
-import type { Uuid } from '../common/addresses.js';
 import { type IntentResource, noResources, type ResourceSet } from './resource.js';
 
-/** What a node holds, or shall hold: the resources of each datapath that concerns it. */
-export type NodeView = ReadonlyMap<Uuid, ResourceSet>;
+/** What a node holds, or shall hold: for each datapath that concerns it one set of resources per kind of change. */
+export type NodeView = ReadonlyMap<string, ResourceSet>;
 
 export interface UpdatePlan {
   readonly changed: readonly IntentResource[];

@@ -21,8 +21,8 @@ export interface FramingLimits {
 
 export const defaultLimits: FramingLimits = {
   splitAboveBytes: 256 * 1024,
-  maximumPieceBytes: 8 * 1024 * 1024,
-  maximumKeptBytes: 64 * 1024 * 1024,
+  maximumPieceBytes: 64 * 1024 * 1024,
+  maximumKeptBytes: 128 * 1024 * 1024,
   maximumMessageBytes: 2 * 1024 * 1024 * 1024,
 };
 

@@ -117,6 +117,15 @@ export class KernelMap {
     }
   }
 
+  /** One value; undefined when the key is not there. In a map that drops its oldest this does not count as use. */
+  lookup(key: Buffer): Buffer | undefined {
+    const value = Buffer.alloc(this.valueSize);
+    const result = libbpf().bpf_map_lookup_elem(this.fd, key, value);
+    if (result === -ENOENT) return undefined;
+    if (result < 0) throw kernelError(`read map ${this.name}`, -result, { map: this.name });
+    return value;
+  }
+
   /** Array maps: the values of `count` indices from `first` on, packed, in one call. */
   readRange(first: number, count: number): Buffer {
     if (!this.isArray || first < 0 || first + count > this.info.maxEntries) {

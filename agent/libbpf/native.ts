@@ -45,6 +45,11 @@ export interface Libbpf {
   bpf_tc_attach(hook: Pointer, options: Pointer): number;
   bpf_tc_detach(hook: Pointer, options: Pointer): number;
   bpf_tc_query(hook: Pointer, options: Pointer): number;
+  /** `onSample` is a `sampleCallback`; NULL on failure, with errno set. */
+  ring_buffer__new(mapFd: number, onSample: Pointer, context: Pointer, options: Pointer): Pointer;
+  ring_buffer__epoll_fd(ring: Pointer): number;
+  ring_buffer__consume(ring: Pointer): number;
+  ring_buffer__free(ring: Pointer): void;
 }
 
 /** The C library: functions that return `number` return -1 on failure, and `lastErrno()` says why. */
@@ -56,6 +61,16 @@ export interface Libc {
   setsockopt(fd: number, level: number, option: number, value: Pointer, length: number): number;
   send(fd: number, bytes: Pointer, length: number, flags: number): number;
   recv(fd: number, bytes: Pointer, length: number, flags: number): number;
+  eventfd(count: number, flags: number): number;
+  /** `async` runs it in a thread of libuv's pool; the caller keeps the memory until then. */
+  poll: {
+    async(
+      records: Pointer,
+      count: number,
+      timeoutMs: number,
+      done: (error: Error | null, result: number) => void,
+    ): void;
+  };
 }
 
 export const NULL: Pointer = ref.NULL;
@@ -100,6 +115,10 @@ export function libbpf(): Libbpf {
     bpf_tc_attach: ['int', ['pointer', 'pointer']],
     bpf_tc_detach: ['int', ['pointer', 'pointer']],
     bpf_tc_query: ['int', ['pointer', 'pointer']],
+    ring_buffer__new: ['pointer', ['int', 'pointer', 'pointer', 'pointer']],
+    ring_buffer__epoll_fd: ['int', ['pointer']],
+    ring_buffer__consume: ['int', ['pointer']],
+    ring_buffer__free: ['void', ['pointer']],
   }) as unknown as Libbpf;
   return loadedLibbpf;
 }
@@ -114,6 +133,8 @@ export function libc(): Libc {
     setsockopt: ['int', ['int', 'int', 'int', 'pointer', 'uint32']],
     send: ['long', ['int', 'pointer', 'size_t', 'int']],
     recv: ['long', ['int', 'pointer', 'size_t', 'int']],
+    eventfd: ['int', ['uint', 'int']],
+    poll: ['int', ['pointer', 'ulong', 'int']],
   }) as unknown as Libc;
   return loadedLibc;
 }
@@ -143,5 +164,15 @@ export function printCallback(print: (level: number, text: string) => void): Poi
       print(level, text.toString('utf8', 0, Math.max(0, Math.min(length, text.length - 1))));
       return length;
     },
+  );
+}
+
+/** A C function that calls `take` with each sample of a ring buffer; keep the result for as long as the buffer is open. */
+export function sampleCallback(take: (sample: Buffer) => number): Pointer {
+  return ffi.Callback(
+    'int',
+    ['pointer', 'pointer', 'size_t'],
+    (_context: Buffer, sample: Buffer, size: number | string) =>
+      take(ref.reinterpret(sample, Number(size), 0)),
   );
 }

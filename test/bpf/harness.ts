@@ -4,7 +4,7 @@ import path from 'node:path';
 import type { PortCounters } from '../../agent/data-plane.js';
 import { slotMapSizes } from '../../agent/libbpf/kernel-data-plane.js';
 import { KernelMap } from '../../agent/libbpf/kernel-map.js';
-import { type LoadedObject, loadObject } from '../../agent/libbpf/kernel-object.js';
+import { type LoadedObject, loadObject, type MapSizes } from '../../agent/libbpf/kernel-object.js';
 import { readProgramInfo, type TestContext, testRun } from '../../agent/libbpf/kernel-program.js';
 import { KernelTables } from '../../agent/libbpf/tables.js';
 import type { Tables } from '../../agent/plan.js';
@@ -69,10 +69,17 @@ export class BpfHarness {
   readonly #tables: KernelTables;
   readonly #maps: ReadonlyMap<string, KernelMap>;
 
-  constructor(objectFile = vifObjectFile, maxPorts = 64) {
-    this.#object = loadObject('vif', readFileSync(objectFile), slotMapSizes(maxPorts), silentLogger);
+  /** `sizes`: entries of maps, by name, in place of the defaults. */
+  constructor(objectFile = vifObjectFile, maxPorts = 64, sizes: MapSizes = {}) {
+    const allSizes = { ...slotMapSizes(maxPorts), ...sizes };
+    this.#object = loadObject('vif', readFileSync(objectFile), allSizes, silentLogger);
     this.#tables = new KernelTables(this.#object.maps);
     this.#maps = new Map(Array.from(this.#object.maps, ([name, fd]) => [name, new KernelMap(name, fd)]));
+  }
+
+  /** File descriptors of the maps by name, open until `close`. */
+  get descriptors(): ReadonlyMap<string, number> {
+    return this.#object.maps;
   }
 
   /** Writes one entry. Throws when the kernel refuses it. */
@@ -114,6 +121,11 @@ export class BpfHarness {
   run(packet: Uint8Array, context: TestContext, program = 'vif_ingress'): Run {
     const { verdict, packet: out, mark } = testRun(this.#programFd(program), packet, context);
     return { verdict, packet: out, mark };
+  }
+
+  /** One read for all of them. */
+  countersOf(slots: readonly number[]): ReadonlyMap<number, PortCounters> {
+    return this.#tables.readCounters(slots);
   }
 
   counters(slot: number): PortCounters {

@@ -90,6 +90,18 @@ const data: InspectData = {
       problems: ['no interface has this iface-id'],
     },
   ],
+  fdb: [
+    {
+      mac: '02:00:00:00:00:09',
+      switch: 'sw0',
+      port: 'lp1',
+      datapath_key: 1,
+      port_key: 2,
+      node: 'hv1',
+      seen_at: now - 180,
+    },
+    { mac: '02:00:00:00:00:0a', switch: 'sw0', datapath_key: 1, port_key: 9 },
+  ],
 };
 
 interface Outcome {
@@ -162,6 +174,20 @@ test('ports --switch --node select', async (t) => {
 test('ports of a node that has none are none', async (t) => {
   const { status, stdout } = await iovn(t, 'ports', '--node', 'hv2');
   t.deepEqual([status, stdout], [0, 'no ports\n']);
+});
+
+test('fdb: learnt MACs and where they are', async (t) => {
+  const { status, stdout } = await iovn(t, 'fdb', '--switch', 'sw0');
+  t.is(status, 0);
+  t.is(line(stdout, '02:00:00:00:00:09'), '02:00:00:00:00:09 sw0 lp1 hv1 1/2 3 min ago');
+  t.is(line(stdout, '02:00:00:00:00:0a'), '02:00:00:00:00:0a sw0 - - 1/9 -');
+  const json = await iovn(t, 'fdb', '--json');
+  t.is((JSON.parse(json.stdout) as { entries: unknown[] }).entries.length, 2);
+  const unknown = await iovn(t, 'fdb', '--switch', 'swO');
+  t.deepEqual(
+    [unknown.status, unknown.stderr],
+    [1, "iovn: there is no switch 'swO' with ports; did you mean 'sw0'?\n"],
+  );
 });
 
 test('node list', async (t) => {

@@ -1,7 +1,9 @@
 import { status } from '@grpc/grpc-js';
 import test from 'ava';
 
+import { channelCredentials, serverCredentials } from '../../common/credentials.js';
 import { TransactionError } from '../../ovsdb/index.js';
+import { Authority } from '../support/certificates.js';
 import { eventually, Harness } from './support/harness.js';
 import { World } from './support/world.js';
 
@@ -240,4 +242,22 @@ test('while the southbound database is away nothing is lost', async (t) => {
   t.is(world.chassisOf(lp1), undefined);
   world.sb.setStatus({ state: 'connected' });
   await eventually('up', () => world.binding(lp1)?.up === true);
+});
+
+test('with TLS an agent can only be the chassis of its certificate', async (t) => {
+  const authority = new Authority(t);
+  const settings = (name: string) => {
+    const { certFile: tlsCert, keyFile: tlsKey, caFile: tlsCa } = authority.issue(name);
+    return { tlsCert, tlsKey, tlsCa, insecure: false };
+  };
+  const loopback = { host: '127.0.0.1', port: 0 };
+  const harness = await Harness.start(undefined, serverCredentials(settings('controller'), loopback));
+  t.teardown(() => harness.stop());
+  const credentials = channelCredentials(settings('hv1'), loopback);
+  const other = harness.agent('hv2', { credentials });
+  await eventually('refused', () => other.refusals.length > 0 && other.ended);
+  t.is(other.refusals[0]?.code, 'chassis_not_in_certificate');
+  const agent = harness.agent('hv1', { credentials });
+  await eventually('served', () => agent.updates.length > 0);
+  t.deepEqual(agent.refusals, []);
 });

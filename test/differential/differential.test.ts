@@ -10,18 +10,20 @@ import { maximumPorts } from './network.js';
 enterPrivateNamespaces();
 
 const devices = Array.from({ length: maximumPorts }, (_, index) => createDevice(`diff${index}`));
+const seeds = [
+  ['fixed', 20],
+  ['fresh', randomInt(2 ** 30)],
+] as const;
 
-const fixedSeed = 20;
-
-for (const seed of [fixedSeed, randomInt(2 ** 31 - 100)]) {
-  test(`frames fare as in OVN, seed ${seed === fixedSeed ? 'fixed' : 'fresh'}`, async (t) => {
+for (const [kind, seed] of seeds) {
+  test.serial(`frames fare as in OVN, ${kind} seed`, async (t) => {
+    t.timeout(120_000);
     const bed = await Testbed.open();
     t.teardown(() => bed.close());
     t.log(`seed ${seed}`);
-    const differential = await Differential.open(bed, devices, { seed, networks: 8, framesPerNetwork: 100 });
+    const differential = await Differential.open(bed, devices, { seed, networks: 8, framesPerNetwork: 60 });
     const tally = await differential.run();
     t.log(tally);
-    t.true(tally.passed > tally.frames / 10);
-    t.true(tally.answered > 0);
+    t.true(tally.passed > tally.frames / 10, 'too few frames pass to say anything');
   });
 }

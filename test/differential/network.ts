@@ -201,6 +201,12 @@ export function nbctlCommands({ name, ports }: SwitchDescription): readonly stri
   ];
 }
 
+/** Whether some port's port security has a network with 0.0.0.0 or :: in it. */
+export function allowsZero({ ports }: SwitchDescription): boolean {
+  const entries = ports.flatMap(({ portSecurity }) => portSecurity.flatMap(({ addresses }) => addresses));
+  return entries.some(({ address }) => address === '0.0.0.0' || address === '::');
+}
+
 /** For a failure's report. */
 export function describeSwitch({ name, ports }: SwitchDescription): string {
   const lines = ports.map((port) => {

@@ -3,10 +3,12 @@ import path from 'node:path';
 
 import type { ExecutionContext } from 'ava';
 
+import type { Uuid } from '../../common/addresses.js';
 import { silentLogger } from '../../common/log.js';
 import {
   type Database,
   type DatabaseOptions,
+  insert,
   map,
   openDatabase,
   optional,
@@ -77,3 +79,10 @@ export function open(
 
 export const names = (database: TestDatabase): readonly string[] =>
   [...database.tables.thing].map(({ name }) => name).sort();
+
+/** Inserts a row with this name and else defaults. */
+export async function insertNamed(database: TestDatabase, name: string): Promise<Uuid> {
+  const [result] = await database.transact([insert(thing, { name })]);
+  if (result?.uuid === undefined) throw new Error('no uuid');
+  return result.uuid;
+}

@@ -1,6 +1,7 @@
 import { Server, ServerCredentials, status } from '@grpc/grpc-js';
 
 import { v1 } from '../../common/proto.js';
+import type { FdbStatusInput } from '../../generated/proto/iovn/v1/FdbStatus.js';
 import type { InspectHandlers } from '../../generated/proto/iovn/v1/Inspect.js';
 import type { NodeInput } from '../../generated/proto/iovn/v1/Node.js';
 import type { PortStatusInput } from '../../generated/proto/iovn/v1/PortStatus.js';
@@ -10,6 +11,7 @@ export interface InspectData {
   readonly status: StatusInput;
   readonly nodes: readonly NodeInput[];
   readonly ports: readonly PortStatusInput[];
+  readonly fdb: readonly FdbStatusInput[];
 }
 
 /** A controller's Inspect service on loopback that answers with what it is given. */
@@ -33,6 +35,9 @@ export async function serveInspect(
         (port) => ['', port.switch].includes(request.switch) && ['', port.chassis].includes(request.node),
       );
       callback(null, { ports });
+    },
+    ListFdb: ({ request }, callback) => {
+      callback(null, { entries: data.fdb.filter((entry) => ['', entry.switch].includes(request.switch)) });
     },
   };
   const server = new Server();

@@ -25,7 +25,7 @@ test.serial('metrics of both daemons say what happens', async (t) => {
 
   const controller = parseMetrics((await network.controller.get('/metrics')).body);
   const generations = ['sent', 'applied'].map((what) =>
-    sumOf(controller, `iovn_controller_node_generation_${what}`, { chassis: 'hv1' }),
+    sumOf(controller, `iovn_controller_generation_${what}`, { chassis: 'hv1' }),
   );
   t.true((generations[0] ?? 0) > 0);
   t.is(generations[0], generations[1]);

@@ -1,4 +1,9 @@
-import { type ClientDuplexStream, credentials, type ServiceError } from '@grpc/grpc-js';
+import {
+  type ChannelCredentials,
+  type ClientDuplexStream,
+  credentials,
+  type ServiceError,
+} from '@grpc/grpc-js';
 
 import { v1 } from '../../../common/proto.js';
 import type { AgentMessageInput } from '../../../generated/proto/iovn/v1/AgentMessage.js';
@@ -15,6 +20,7 @@ export interface FakeAgentOptions {
   readonly hostname?: string;
   /** Answer each update and install what is bound here, as a working agent does; default true. */
   readonly obedient?: boolean;
+  readonly credentials?: ChannelCredentials;
 }
 
 /** An agent without a kernel: it keeps what it is sent and answers as told. */
@@ -35,7 +41,7 @@ export class FakeAgent {
   constructor(options: FakeAgentOptions) {
     this.#chassis = options.chassis;
     this.obedient = options.obedient ?? true;
-    this.#client = new v1.ControlPlane(options.address, credentials.createInsecure(), {
+    this.#client = new v1.ControlPlane(options.address, options.credentials ?? credentials.createInsecure(), {
       'grpc.use_local_subchannel_pool': 1,
       'grpc.max_receive_message_length': -1,
     });

@@ -46,7 +46,10 @@ export class Harness {
     clock.skew = () => this.skewMs;
   }
 
-  static async start(world = new World()): Promise<Harness> {
+  static async start(
+    world = new World(),
+    credentials = ServerCredentials.createInsecure(),
+  ): Promise<Harness> {
     const abort = new AbortController();
     const { signal } = abort;
     const { nb: northbound, sb: southbound } = world;
@@ -57,13 +60,12 @@ export class Harness {
     const controller = new Controller({ northbound, southbound, metrics, signal, log, now });
     const inspector = new Inspector({ controller, northbound, southbound });
     metrics.observe(() => inspector.snapshot());
-    const credentials = ServerCredentials.createInsecure();
     const listen = { host: '127.0.0.1', port: 0 };
     const server = await startServer({ controller, inspector, listen, credentials, signal, log });
     void controller.run();
     const address = formatListenAddress(server.address);
     return new Harness(
-      { world, controller, inspector, address, setServing: server.setServing, metrics },
+      { world, controller, inspector, address, setServing: (on) => server.setServing(on), metrics },
       abort,
       clock,
     );

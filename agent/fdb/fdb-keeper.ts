@@ -1,0 +1,227 @@
+import { macBytes } from '../../common/addresses.js';
+import { errorMessage } from '../../common/errors.js';
+import type { Logger } from '../../common/log.js';
+import { encodeMacKey } from '../../generated/bpf/layouts.js';
+import type { FdbEntryIntent, Intent } from '../intent.js';
+import { hexKey, type PluggedPort } from '../modules/io-module.js';
+import {
+  datapathPart,
+  type FdbContext,
+  type FdbPlan,
+  type FdbPort,
+  fdbPortId,
+  type FdbRow,
+  planFdb,
+} from './fdb-plan.js';
+import type { FdbEntries, LearningPlane, MacEvent } from './fdb-table.js';
+import { batchIntervalMs, type LearnedOutlet, Sightings } from './sightings.js';
+
+export interface FdbKeeperOptions {
+  readonly plane: LearningPlane;
+  readonly outlet: LearnedOutlet;
+  /** CLOCK_MONOTONIC in ns. */
+  readonly nowNs: () => bigint;
+  readonly reviewIntervalMs: number;
+  readonly log: Logger;
+}
+
+/** For metrics; totals but for the first. */
+export interface FdbStatistics {
+  readonly entries: number;
+  readonly learned: bigint;
+  readonly moved: bigint;
+  readonly evicted: bigint;
+  readonly lostEvents: bigint;
+}
+
+/** Changed rows up to which their entries are looked up one by one. */
+const singleLookups = 512;
+const nsPerSecond = 1_000_000_000n;
+
+/**
+ * Keeps the map of learnt MACs in line with the database's rows, and tells the controller what is seen here. The map is
+ * changed MAC by MAC, never as a whole: what the programs learn meanwhile stays.
+ */
+export class FdbKeeper {
+  readonly #options: FdbKeeperOptions;
+  readonly #sightings = new Sightings();
+  #intent: ReadonlyMap<string, FdbEntryIntent> | undefined;
+  #rows: ReadonlyMap<string, FdbRow> = new Map();
+  #context: Omit<FdbContext, 'nowNs'> = { ports: new Map(), ageLimitsNs: new Map() };
+  #known = false;
+  #entries = 0;
+  #added = 0n;
+  #removed = 0n;
+  #evicted = 0n;
+  /** Evictions of an earlier agent's time, which are not this one's to count. */
+  #evictedBefore: bigint | undefined;
+  #flushTimer: NodeJS.Timeout | undefined;
+
+  constructor(options: FdbKeeperOptions) {
+    this.#options = options;
+  }
+
+  /** As of the last look at the whole map. */
+  statistics(): FdbStatistics {
+    const { learned, moved, lostEvents } = this.#options.plane.fdb.counters();
+    return { entries: this.#entries, learned, moved, lostEvents, evicted: this.#evicted };
+  }
+
+  /** Takes in what is wanted and what is plugged in here. Throws KernelError. */
+  apply(intent: Intent, plugged: readonly PluggedPort[]): void {
+    const context = contextOf(intent, plugged);
+    const contextChanged = !this.#known || !sameContext(context, this.#context);
+    const changed = this.#takeRows(intent);
+    this.#context = context;
+    this.#known = true;
+    if (contextChanged || changed.gone.size + changed.keys.length > singleLookups) this.review(changed.gone);
+    else if (changed.keys.length + changed.gone.size > 0) this.#applyChanges(changed);
+  }
+
+  /** Looks at the whole map: finds what no event told, puts slots right, forgets what is over. Throws KernelError. */
+  review(gone: ReadonlyMap<string, FdbRow> = new Map()): void {
+    if (!this.#known) return;
+    const { fdb } = this.#options.plane;
+    const nowNs = this.#options.nowNs();
+    /* Before the map is read: what is learnt in between must not look as if it had been given up. */
+    const { learned } = fdb.counters();
+    const before = fdb.read();
+    const entries = this.#forget(before, gone);
+    const keys = new Set([...entries.keys(), ...this.#rows.keys()]);
+    /* The kernel begins to give up entries shortly before the map is full. */
+    const room = Math.max(0, Math.floor((fdb.capacity * 7) / 8) - entries.size);
+    const plan = planFdb(keys, entries, this.#rows, { ...this.#context, nowNs }, room);
+    this.#carryOut(plan);
+    this.#countEvictions(learned, entries.size + plan.added - plan.removals.length);
+    this.#sightings.review(plan.sightings, this.#context.ageLimitsNs, nowNs);
+    this.#flush();
+  }
+
+  /** Reviews now and then, and takes in events, until `signal` aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { plane, reviewIntervalMs, log } = this.#options;
+    const timer = setInterval(() => {
+      try {
+        this.review();
+      } catch (error) {
+        log.error('the map of learnt MACs can not be reviewed', { error: errorMessage(error) });
+      }
+    }, reviewIntervalMs);
+    try {
+      await plane.watchEvents((event) => this.#takeEvent(event), signal);
+    } finally {
+      clearInterval(timer);
+      clearTimeout(this.#flushTimer);
+    }
+  }
+
+  #takeEvent({ datapathKey, portKey, mac }: MacEvent): void {
+    const key = hexKey(encodeMacKey({ datapathKey, mac: macBytes(mac) }));
+    const port = this.#context.ports.get(fdbPortId(datapathPart(key), portKey));
+    if (port?.learns !== true || this.#rows.get(key)?.portKey === portKey) return;
+    this.#sightings.add(key, portKey, this.#options.nowNs());
+    this.#flush();
+  }
+
+  /** Sends what waits, a batch per interval; the first at once. */
+  #flush(): void {
+    if (this.#flushTimer !== undefined) return;
+    if (this.#sightings.waiting === 0) return;
+    this.#sightings.flush(this.#options.outlet, this.#options.nowNs());
+    this.#flushTimer = setTimeout(() => {
+      this.#flushTimer = undefined;
+      this.#flush();
+    }, batchIntervalMs);
+    this.#flushTimer.unref();
+  }
+
+  /** The rows that differ from those known so far, and those that are gone. */
+  #takeRows(intent: Intent): { keys: readonly string[]; gone: ReadonlyMap<string, FdbRow> } {
+    if (intent.fdb === this.#intent) return { keys: [], gone: new Map() };
+    this.#intent = intent.fdb;
+    const sinceNs = this.#options.nowNs();
+    const rows = new Map<string, FdbRow>();
+    const keys: string[] = [];
+    for (const { switchId, mac, portKey } of intent.fdb.values()) {
+      const datapathKey = intent.switches.get(switchId)?.datapathKey;
+      if (datapathKey === undefined) continue;
+      const key = hexKey(encodeMacKey({ datapathKey, mac: macBytes(mac) }));
+      const before = this.#rows.get(key);
+      const isSame = before?.portKey === portKey;
+      rows.set(key, isSame ? before : { portKey, sinceNs });
+      if (!isSame) keys.push(key);
+    }
+    const gone = new Map([...this.#rows].filter(([key]) => !rows.has(key)));
+    this.#rows = rows;
+    return { keys, gone };
+  }
+
+  #applyChanges({ keys, gone }: { keys: readonly string[]; gone: ReadonlyMap<string, FdbRow> }): void {
+    const entries = this.#options.plane.fdb.lookup([...keys, ...gone.keys()]);
+    const kept = this.#forget(entries, gone);
+    const nowNs = this.#options.nowNs();
+    this.#carryOut(planFdb(keys, kept, this.#rows, { ...this.#context, nowNs }, Number.POSITIVE_INFINITY));
+  }
+
+  /** Removes what is only there because of rows that are gone: a VM that is still in use is learnt again. */
+  #forget(entries: FdbEntries, gone: ReadonlyMap<string, FdbRow>): FdbEntries {
+    if (gone.size === 0) return entries;
+    const isOver = (key: string): boolean => gone.get(key)?.portKey === entries.get(key)?.portKey;
+    const over = [...gone.keys()].filter((key) => entries.has(key) && isOver(key));
+    this.#options.plane.fdb.remove(over);
+    this.#removed += BigInt(over.length);
+    const removed = new Set(over);
+    return new Map([...entries].filter(([key]) => !removed.has(key)));
+  }
+
+  #carryOut({ writes, added, removals }: FdbPlan): void {
+    const { fdb } = this.#options.plane;
+    fdb.write(writes);
+    this.#added += BigInt(added);
+    fdb.remove(removals);
+    this.#removed += BigInt(removals.length);
+  }
+
+  /** Whatever came and neither is there nor was removed has been given up for something newer. */
+  #countEvictions(learned: bigint, entries: number): void {
+    this.#entries = entries;
+    const missing = learned + this.#added - this.#removed - BigInt(entries);
+    this.#evictedBefore ??= missing;
+    const evicted = missing - this.#evictedBefore;
+    if (evicted > this.#evicted) this.#evicted = evicted;
+  }
+}
+
+function contextOf(intent: Intent, plugged: readonly PluggedPort[]): Omit<FdbContext, 'nowNs'> {
+  const part = (datapathKey: number): string =>
+    datapathPart(hexKey(encodeMacKey({ datapathKey, mac: new Uint8Array(6) })));
+  const ports = new Map<string, FdbPort>();
+  for (const { port, datapathKey, slot } of plugged) {
+    ports.set(fdbPortId(part(datapathKey), port.portKey), { slot, learns: port.learnsMacs });
+  }
+  const ageLimitsNs = new Map<string, bigint>();
+  for (const { datapathKey, fdbAgeThresholdSeconds: seconds } of intent.switches.values()) {
+    if (seconds > 0) ageLimitsNs.set(part(datapathKey), BigInt(seconds) * nsPerSecond);
+  }
+  return { ports, ageLimitsNs };
+}
+
+function sameContext(a: Omit<FdbContext, 'nowNs'>, b: Omit<FdbContext, 'nowNs'>): boolean {
+  return (
+    sameMap(a.ports, b.ports, (x, y) => x.slot === y.slot && x.learns === y.learns) &&
+    sameMap(a.ageLimitsNs, b.ageLimitsNs, (x, y) => x === y)
+  );
+}
+
+function sameMap<V>(
+  a: ReadonlyMap<string, V>,
+  b: ReadonlyMap<string, V>,
+  same: (x: V, y: V) => boolean,
+): boolean {
+  if (a.size !== b.size) return false;
+  for (const [key, value] of a) {
+    const other = b.get(key);
+    if (other === undefined || !same(value, other)) return false;
+  }
+  return true;
+}
