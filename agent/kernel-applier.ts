@@ -10,7 +10,9 @@ import type { PluggedPort } from './modules/io-module.js';
 import { decodeUint32 } from './modules/uint32.js';
 import { type KernelContents, plan } from './plan.js';
 import { assignSlots } from './slots.js';
+import { planTunnels, recoverTunnelIds, type Tunnel, type Underlay } from './tunnels.js';
 import type { VifInterface } from './vswitch/interfaces.js';
+import type { ChassisConfig } from './vswitch/node-config.js';
 
 /** A port keeps its slot over a restart: its counters are there, and nothing in the kernel has to change. */
 export function recoverSlots(contents: KernelContents): ReadonlyMap<SlotKey, number> {
@@ -35,6 +37,8 @@ export class KernelApplier {
   readonly #kernel: KernelState;
   #slots: ReadonlyMap<SlotKey, number>;
   #plugged: readonly PluggedPort[] = [];
+  #tunnelIds: ReadonlyMap<string, number>;
+  #tunnels: readonly Tunnel[] = [];
 
   /** Throws KernelError when the kernel can't be read. */
   constructor(dataPlane: DataPlane, log: Logger) {
@@ -42,6 +46,7 @@ export class KernelApplier {
     this.#log = log;
     this.#kernel = new KernelState(dataPlane);
     this.#slots = recoverSlots(this.#kernel);
+    this.#tunnelIds = recoverTunnelIds(this.#kernel);
   }
 
   /** The ports with a slot after the last round. */
@@ -49,22 +54,35 @@ export class KernelApplier {
     return this.#plugged;
   }
 
+  /** The tunnels of the last round, by chassis. */
+  get tunnels(): readonly Tunnel[] {
+    return this.#tunnels;
+  }
+
   get attachmentCount(): number {
     return this.#kernel.attachments.size;
   }
 
   /** Everything that is wanted is put in place, everything else is removed. */
-  apply(intent: Intent, interfaces: readonly VifInterface[], chassisName: string): AppliedRound {
-    const localPorts = findLocalPorts(intent, interfaces, chassisName);
+  apply(
+    intent: Intent,
+    interfaces: readonly VifInterface[],
+    chassis: Pick<ChassisConfig, 'name' | 'encaps'>,
+    underlay: Underlay,
+  ): AppliedRound {
+    const localPorts = findLocalPorts(intent, interfaces, chassis.name);
     const refused = nestedPortProblems(localPorts);
     const programmed = localPorts.filter(({ port }) => !refused.has(port.name));
     const wanted = programmed.map(({ key }) => key);
     const { slots, unassigned, released } = assignSlots(this.#slots, wanted, this.#dataPlane.slotCount);
     for (const [key, slot] of slots) if (!this.#slots.has(key)) this.#dataPlane.resetCounters(slot);
-    const desired = computeDesired(intent, interfaces, programmed, slots);
+    const tunnelPlan = planTunnels(intent.chassis, chassis.encaps, underlay, this.#tunnelIds);
+    const desired = computeDesired(intent, interfaces, programmed, slots, tunnelPlan);
     const operations = plan(desired, this.#kernel);
     const failures = this.#kernel.apply(operations);
     this.#slots = slots;
+    this.#tunnelIds = tunnelPlan.ids;
+    this.#tunnels = [...tunnelPlan.tunnels.values()];
     this.#plugged = desired.plugged;
     if (operations.length > 0) {
       this.#log.debug('kernel state changed', { operations: operations.length, failures: failures.length });

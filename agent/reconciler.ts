@@ -17,8 +17,10 @@ import { KernelApplier } from './kernel-applier.js';
 import type { Devices } from './links.js';
 import type { PluggedPort } from './modules/io-module.js';
 import { ProblemLog } from './problem-log.js';
+import { findRelay, relayNames } from './relay.js';
 import type { ResourceProblem } from './resources.js';
 import { SeenTimes } from './seen-times.js';
+import type { Tunnel, Underlay } from './tunnels.js';
 import { readVifInterfaces, type VifInterface } from './vswitch/interfaces.js';
 import { planInternalDevices } from './vswitch/internal-devices.js';
 import { type ChassisConfig, type NodeConfig, readNodeConfig } from './vswitch/node-config.js';
@@ -72,6 +74,7 @@ export interface ReconcilerView {
   readonly plugged: readonly PluggedPort[];
   readonly state: InstallState;
   readonly attachments: number;
+  readonly tunnels: readonly Tunnel[];
   readonly driftRepaired: number;
   readonly generationApplied: string;
   readonly actsForVswitchd: boolean;
@@ -130,6 +133,7 @@ export class Reconciler {
       plugged: this.#kernel.plugged,
       state: this.#state,
       attachments: this.#kernel.attachmentCount,
+      tunnels: this.#kernel.tunnels,
       driftRepaired: this.#driftRepaired,
       generationApplied: this.#answered?.intent.generation ?? '0',
       actsForVswitchd: this.#writer.actsForVswitchd,
@@ -187,6 +191,7 @@ export class Reconciler {
     if (config.problem !== undefined) problems.set('configuration', config.problem);
     for (const warning of config.warnings) problems.set(warning, warning);
     this.#makeDevices(topology, problems);
+    this.#makeRelay(problems);
 
     const { links } = devices;
     this.#interfaces = readVifInterfaces(topology, config.integrationBridge, links);
@@ -230,6 +235,30 @@ export class Reconciler {
     for (const { name, ifindex } of remove) attempt(name, () => devices.deleteLink(ifindex));
   }
 
+  /** The relay is there as long as there are other chassis, and not taken away before the node is. */
+  #makeRelay(problems: Map<string, string>): void {
+    const { devices } = this.#options;
+    const isWanted = (this.#known?.intent.chassis.size ?? 0) > 0;
+    if (!isWanted || findRelay(devices.links) !== undefined) return;
+    const ends = [relayNames.into, relayNames.outOf].map((name) => devices.links.get(name));
+    try {
+      if (ends.every((link) => link === undefined)) devices.createVeth(relayNames.into, relayNames.outOf);
+      for (const link of ends) if (link !== undefined) devices.configureRelay(link.ifindex);
+    } catch (error) {
+      problems.set(`device ${relayNames.into}`, errorMessage(error));
+      this.#retryLater();
+    }
+  }
+
+  #underlay(): Underlay {
+    const { devices } = this.#options;
+    return {
+      relay: findRelay(devices.links),
+      interfacesWith: (addresses) => devices.interfacesWith(addresses),
+      routeTo: (address) => devices.routeTo(address),
+    };
+  }
+
   /** True when the kernel is now as the intent wants it; false while that or the chassis is not known, and nothing is removed. */
   #applyKernel(known: KnownIntent | undefined, chassis: ChassisConfig | undefined): boolean {
     if (this.#driftDue) this.#checkDrift();
@@ -238,7 +267,7 @@ export class Reconciler {
       this.#state = { ...this.#state, unattached };
       return false;
     }
-    const { state, again } = this.#kernel.apply(known.intent, this.#interfaces, chassis.name);
+    const { state, again } = this.#kernel.apply(known.intent, this.#interfaces, chassis, this.#underlay());
     this.#state = state;
     this.#options.onKernelApplied?.(known.intent, this.#kernel.plugged);
     for (const seconds of this.#seen.installed(state.installed.keys())) {

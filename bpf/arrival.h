@@ -27,7 +27,7 @@ static __always_inline bool load_outer_ip4(struct __sk_buff *skb, struct outer *
 	struct iphdr ip;
 
 	if (!load(skb, ETH_HLEN, &ip, sizeof(ip)) || ip.version != 4 || ip.ihl < 5 || ip.protocol != IPPROTO_UDP ||
-	    (ip.frag_off & bpf_htons(~(IP4_DONT_FRAGMENT | 0x8000) & 0xffff)))
+	    (ip.frag_off & bpf_htons(IP4_FRAGMENT_MASK)))
 		return false;
 	outer->source.family = FAMILY_IP4;
 	outer->destination.family = FAMILY_IP4;

@@ -58,7 +58,7 @@ struct {
 /* Number -> tunnel to another chassis; 0 is none. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 4096);
+	__uint(max_entries, MAX_TUNNELS);
 	__type(key, __u32);
 	__type(value, struct tunnel);
 } tunnels SEC(".maps");

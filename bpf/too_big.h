@@ -10,6 +10,7 @@
 #include "port_security.h"
 
 enum {
+	IP4_OFFSET_MASK = 0x1fff,
 	ICMP4_DESTINATION_UNREACHABLE = 3,
 	ICMP4_SOURCE_QUENCH = 4,
 	ICMP4_REDIRECT = 5,
@@ -88,7 +89,7 @@ static __always_inline bool may_answer_ip4(struct __sk_buff *skb, const struct i
 {
 	__u8 type;
 
-	if ((ip->frag_off & bpf_htons(IP4_FRAGMENT_OFFSET_MASK)) || ip->saddr == 0 || is_ip4_multicast(ip->daddr) ||
+	if ((ip->frag_off & bpf_htons(IP4_OFFSET_MASK)) || ip->saddr == 0 || is_ip4_multicast(ip->daddr) ||
 	    ip->daddr == bpf_htonl(INADDR_BROADCAST))
 		return false;
 	if (ip->protocol != IPPROTO_ICMP)

@@ -16,6 +16,8 @@ enum {
 	/* Tunnel keys of OVN's well-known multicast groups (ovn-architecture(7), "Tunnel Encapsulations"). */
 	MULTICAST_FLOOD = 32768,
 	MULTICAST_UNKNOWN = 32769,
+	/* Entries of map `tunnels`, entry 0 included, which is none. */
+	MAX_TUNNELS = 4096,
 	/* Keys from here on are multicast groups'. */
 	FIRST_MULTICAST_KEY = 32768,
 };

@@ -1,5 +1,5 @@
 import { type Ifindex, type Mac, parseMac } from '../../../common/addresses.js';
-import type { Devices, Link, Links } from '../../../agent/links.js';
+import type { Devices, Link, Links, Route } from '../../../agent/links.js';
 
 const anyMac = parseMac('0e:00:00:00:00:01') as Mac;
 
@@ -64,6 +64,24 @@ export class FakeDevices implements Devices {
       if (link.ifindex === ifindex) this.#links.set(link.name, { ...link, adminUp: true, operUp: true });
     }
     this.#notify();
+  }
+
+  configureRelay(ifindex: Ifindex): void {
+    for (const link of [...this.#links.values()]) {
+      if (link.ifindex === ifindex) this.#links.set(link.name, { ...link, mtu: 65535, adminUp: true, operUp: true });
+    }
+    this.#notify();
+  }
+
+  /** Everything is on the network of the one underlay device, `eth0`, if that is there. */
+  routeTo(): Route | undefined {
+    const link = this.#links.get('eth0');
+    return link && { ifindex: link.ifindex, mtu: link.mtu };
+  }
+
+  interfacesWith(): readonly Ifindex[] {
+    const link = this.#links.get('eth0');
+    return link === undefined ? [] : [link.ifindex];
   }
 
   #notify(): void {
