@@ -191,7 +191,7 @@ export class Reconciler {
     if (config.problem !== undefined) problems.set('configuration', config.problem);
     for (const warning of config.warnings) problems.set(warning, warning);
     this.#makeDevices(topology, problems);
-    this.#makeRelay(problems);
+    const relayComes = this.#makeRelay(problems);
 
     const { links } = devices;
     this.#interfaces = readVifInterfaces(topology, config.integrationBridge, links);
@@ -211,7 +211,8 @@ export class Reconciler {
       nowMs: now(),
     });
     if (!written) this.#retryLater();
-    if (applied && known) this.#answer(known);
+    // What needs the relay is not in the kernel before the round that its devices' notification brings.
+    if (applied && known && !relayComes) this.#answer(known);
     this.#logProblems();
   }
 
@@ -235,18 +236,20 @@ export class Reconciler {
     for (const { name, ifindex } of remove) attempt(name, () => devices.deleteLink(ifindex));
   }
 
-  /** The relay is there as long as there are other chassis, and not taken away before the node is. */
-  #makeRelay(problems: Map<string, string>): void {
+  /** The relay is there once there are other chassis, and until the node is taken out. True while it is on its way. */
+  #makeRelay(problems: Map<string, string>): boolean {
     const { devices } = this.#options;
     const isWanted = (this.#known?.intent.chassis.size ?? 0) > 0;
-    if (!isWanted || findRelay(devices.links) !== undefined) return;
+    if (!isWanted || findRelay(devices.links) !== undefined) return false;
     const ends = [relayNames.into, relayNames.outOf].map((name) => devices.links.get(name));
     try {
       if (ends.every((link) => link === undefined)) devices.createVeth(relayNames.into, relayNames.outOf);
       for (const link of ends) if (link !== undefined) devices.configureRelay(link.ifindex);
+      return true;
     } catch (error) {
       problems.set(`device ${relayNames.into}`, errorMessage(error));
       this.#retryLater();
+      return false;
     }
   }
 

@@ -25,6 +25,7 @@ function shareZone(a: Chassis, b: Chassis): boolean {
 /** Every chassis as a resource, computed again only where rows changed. */
 export class ChassisStore {
   readonly #resources = new Map<string, IntentResource>();
+  readonly #zones = new Map<string, string>();
 
   /** Brings the named chassis up to date; returns those that differ now. */
   recompute(model: Model, names: Iterable<string>): ReadonlySet<string> {
@@ -32,10 +33,17 @@ export class ChassisStore {
     for (const name of names) {
       const previous = this.#resources.get(name);
       const next = chassisResource(model, name);
-      if (previous === next || (previous && next && Buffer.compare(previous.body, next.body) === 0)) continue;
-      if (next === undefined) this.#resources.delete(name);
-      else this.#resources.set(name, next);
+      const zones = JSON.stringify(model.chassis(name)?.transport_zones.toSorted() ?? []);
+      const same = previous && next ? Buffer.compare(previous.body, next.body) === 0 : previous === next;
+      if (same && zones === (this.#zones.get(name) ?? '[]')) continue;
       changed.add(name);
+      this.#zones.set(name, zones);
+      if (next === undefined) {
+        this.#resources.delete(name);
+        this.#zones.delete(name);
+      } else if (!same) {
+        this.#resources.set(name, next);
+      }
     }
     return changed;
   }
