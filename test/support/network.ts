@@ -5,6 +5,7 @@ import { Controller } from '../../testbed/controller.js';
 import { Hypervisor, type HypervisorOptions } from '../../testbed/hypervisor.js';
 import { Testbed } from '../../testbed/testbed.js';
 import { Vm } from '../../testbed/vm.js';
+import type { VmHost } from '../../testbed/vm-host.js';
 import { waitFor } from '../../testbed/wait.js';
 
 /** A testbed that is gone after the test; the logs of its daemons are printed when the test fails. */
@@ -54,7 +55,7 @@ export class Network {
   }
 
   /** A VM that is not plugged in: number 7 is `vm7` with 02:00:00:00:00:07 and 10.0.0.7/24. */
-  createVm(number: number, hypervisor = this.hypervisor): Promise<Vm> {
+  createVm(number: number, hypervisor: VmHost = this.hypervisor): Promise<Vm> {
     const mac = `02:00:00:00:00:${number.toString(16).padStart(2, '0')}`;
     return Vm.create(this.bed, hypervisor, { name: `vm${number}`, mac, ip: `10.0.0.${number}/24` });
   }
@@ -72,7 +73,7 @@ export class Network {
   /** A VM on a hypervisor, its port made and plugged in. */
   async plugVm(
     number: number,
-    hypervisor: Hypervisor,
+    hypervisor: VmHost,
     options: { readonly portSecurity?: boolean } = {},
   ): Promise<Vm> {
     const vm = await this.createVm(number, hypervisor);
