@@ -8,7 +8,7 @@ import { type Failure, KernelState } from './kernel-state.js';
 import { findLocalPorts, nestedPortProblems, type SlotKey, slotKey } from './local-ports.js';
 import type { PluggedPort } from './modules/io-module.js';
 import { decodeUint32 } from './modules/uint32.js';
-import { type KernelContents, plan } from './plan.js';
+import { type KernelContents, limitAttachments, type Operation, plan } from './plan.js';
 import { assignSlots } from './slots.js';
 import { planTunnels, recoverTunnelIds, type Tunnel, type Underlay } from './tunnels.js';
 import type { VifInterface } from './vswitch/interfaces.js';
@@ -24,9 +24,17 @@ export function recoverSlots(contents: KernelContents): ReadonlyMap<SlotKey, num
   return slots;
 }
 
+/** So many, and the loop has its turn again: an attachment blocks for some milliseconds under tcx. */
+const attachmentsPerRound = 8;
+
 export interface AppliedRound {
   readonly state: InstallState;
-  /** A port waits for a slot that this round has made free: another round serves it. */
+  /** Something waits for another round: a port for a slot that this one has made free, or attachments for their turn. */
+  readonly again: boolean;
+}
+
+export interface AttachedRound {
+  readonly failures: readonly Failure[];
   readonly again: boolean;
 }
 
@@ -78,7 +86,7 @@ export class KernelApplier {
     for (const [key, slot] of slots) if (!this.#slots.has(key)) this.#dataPlane.resetCounters(slot);
     const tunnelPlan = planTunnels(intent.chassis, chassis.encaps, underlay, this.#tunnelIds);
     const desired = computeDesired(intent, interfaces, programmed, slots, tunnelPlan);
-    const operations = plan(desired, this.#kernel);
+    const { operations, postponed } = limitAttachments(plan(desired, this.#kernel), attachmentsPerRound);
     const failures = this.#kernel.apply(operations);
     this.#slots = slots;
     this.#tunnelIds = tunnelPlan.ids;
@@ -87,19 +95,21 @@ export class KernelApplier {
     if (operations.length > 0) {
       this.#log.debug('kernel state changed', { operations: operations.length, failures: failures.length });
     }
-    const state = installState(desired, localPorts, refused, unassigned, failures);
-    return { state, again: unassigned.length > 0 && released.length > 0 };
+    const judged = localPorts.filter(({ device }) => !postponed.has(device.ifindex));
+    const state = installState(desired, judged, refused, unassigned, failures);
+    return { state, again: postponed.size > 0 || (unassigned.length > 0 && released.length > 0) };
   }
 
   /**
    * While it is not known what is wanted: interfaces that have no program get one, so that nothing they send reaches
    * the host's own stack. Everything else stays as it is.
    */
-  attachOnly(interfaces: readonly VifInterface[]): readonly Failure[] {
-    const missing = [...attachmentsOf(interfaces)].filter(
-      (ifindex) => !this.#kernel.attachments.has(ifindex),
-    );
-    return this.#kernel.apply(missing.map((ifindex) => ({ kind: 'attach', ifindex })));
+  attachOnly(interfaces: readonly VifInterface[]): AttachedRound {
+    const missing = [...attachmentsOf(interfaces)]
+      .filter((ifindex) => !this.#kernel.attachments.has(ifindex))
+      .map((ifindex): Operation => ({ kind: 'attach', ifindex }));
+    const { operations, postponed } = limitAttachments(missing, attachmentsPerRound);
+    return { failures: this.#kernel.apply(operations), again: postponed.size > 0 };
   }
 
   /** Reads the kernel again; the next round repairs what somebody else changed. Returns how much that is. */

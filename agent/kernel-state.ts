@@ -88,7 +88,7 @@ export class KernelState implements KernelContents {
 
   /** Takes the steps in their order; one that fails does not stop those behind it. */
   apply(operations: readonly Operation[]): readonly Failure[] {
-    return operations.flatMap((operation) => {
+    return operations.flatMap((operation): readonly Failure[] => {
       switch (operation.kind) {
         case 'write':
           return this.#write(operation);

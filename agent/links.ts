@@ -21,6 +21,8 @@ export type Links = ReadonlyMap<string, Link>;
 export interface Devices {
   /** Kept current by the kernel's notifications; `onChange` tells also of changed routes and addresses. */
   readonly links: Links;
+  /** Makes `links` at least as new as anything that has been heard by now. Calls no listener. */
+  refresh(): void;
   onChange(listener: () => void): () => void;
   /** Makes a pair, both ends down. This and the following throw KernelError. */
   createVeth(name: string, peerName: string): void;

@@ -32,6 +32,7 @@ function openDevices(signal: AbortSignal, log: Logger): Devices {
     get links() {
       return monitor.links;
     },
+    refresh: () => monitor.refresh(),
     onChange: (listener) => monitor.onChange(listener),
     createVeth,
     deleteLink,

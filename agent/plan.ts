@@ -149,3 +149,18 @@ function planUnderlay(
     detach: superfluous.map((hook) => ({ kind: 'detach_underlay', hook })),
   };
 }
+
+/** The interfaces that are not attached to in this round: attaching blocks, under tcx for an RCU grace period each. */
+export interface Portion {
+  readonly operations: readonly Operation[];
+  readonly postponed: ReadonlySet<Ifindex>;
+}
+
+/** A plan with so many attachments at most; everything else of it stays, in its order. */
+export function limitAttachments(operations: readonly Operation[], maximum: number): Portion {
+  const all = operations.flatMap((operation) => (operation.kind === 'attach' ? [operation.ifindex] : []));
+  const postponed = new Set(all.slice(maximum));
+  const isDue = (operation: Operation): boolean =>
+    operation.kind !== 'attach' || !postponed.has(operation.ifindex);
+  return { operations: operations.filter(isDue), postponed };
+}

@@ -91,8 +91,8 @@ function createUnlessThere(devices: Devices, name: string, attachEnd: string): v
 
 /**
  * Keeps the kernel and the local database in line with the intent. Events only mark dirty; one loop does rounds, and a
- * round takes everything as it is at its start: rows and links → report to the controller → kernel → database → answer to
- * the controller.
+ * round takes everything as it is at its start: rows and links → report to the controller → answer to ovs-vsctl → kernel →
+ * marks of installed ports → answer to the controller.
  */
 export class Reconciler {
   readonly #options: ReconcilerOptions;
@@ -184,42 +184,54 @@ export class Reconciler {
   }
 
   async #round(problems: Map<string, string>): Promise<void> {
-    const { controller, database, devices, osHostname, now } = this.#options;
+    const { controller, database, devices, osHostname } = this.#options;
     const topology = readTopology(database.tables);
     const config = readNodeConfig(topology, osHostname);
     this.#config = config;
     if (config.problem !== undefined) problems.set('configuration', config.problem);
     for (const warning of config.warnings) problems.set(warning, warning);
+    /* A device that was made before its row was written has been notified: it must not be taken for missing. */
+    devices.refresh();
     this.#makeDevices(topology, problems);
     const relayComes = this.#makeRelay(problems);
 
-    const { links } = devices;
-    this.#interfaces = readVifInterfaces(topology, config.integrationBridge, links);
+    this.#interfaces = readVifInterfaces(topology, config.integrationBridge, devices.links);
     this.#seen.update(this.#interfaces);
     controller.setInterfaces(reportInterfaces(this.#interfaces, this.#state));
     controller.setChassis(config.chassis, config.controller);
+    await this.#writeDatabase(topology, config, undefined);
 
     const known = this.#known;
     const applied = this.#applyKernel(known, config.chassis);
     controller.setInterfaces(reportInterfaces(this.#interfaces, this.#state));
-    const written = await this.#writer.write({
-      topology,
-      config,
-      links,
-      interfaces: this.#interfaces,
-      installed: applied ? new Set(this.#state.installed.keys()) : undefined,
-      nowMs: now(),
-    });
-    if (!written) this.#retryLater();
+    const installed = applied ? new Set(this.#state.installed.keys()) : undefined;
+    await this.#writeDatabase(readTopology(database.tables), config, installed);
     // What needs the relay is not in the kernel before the round that its devices' notification brings.
     if (applied && known && !relayComes) this.#answer(known);
     this.#logProblems();
   }
 
-  /** An Interface of type internal becomes usable in the round after the one that makes its devices. */
+  /** What differs, if anything: the answers to ovs-vsctl, and the marks of `installed` ports where they are known. */
+  async #writeDatabase(
+    topology: Topology,
+    config: NodeConfig,
+    installed: ReadonlySet<string> | undefined,
+  ): Promise<void> {
+    const { devices, now } = this.#options;
+    const written = await this.#writer.write({
+      topology,
+      config,
+      links: devices.links,
+      interfaces: this.#interfaces,
+      installed,
+      nowMs: now(),
+    });
+    if (!written) this.#retryLater();
+  }
+
+  /** Devices for the interfaces of type internal. Those made here are known, and set up, when it returns. */
   #makeDevices(topology: Topology, problems: Map<string, string>): void {
     const { devices, log } = this.#options;
-    const { create, setUp, remove } = planInternalDevices(topology, devices.links);
     const attempt = (name: string, action: () => void): void => {
       try {
         action();
@@ -228,10 +240,13 @@ export class Reconciler {
         this.#retryLater();
       }
     };
+    const { create } = planInternalDevices(topology, devices.links);
     for (const { name, attachEnd } of create) {
       log.info('making the device of an interface of type internal', { interface: name, attachEnd });
       attempt(name, () => createUnlessThere(devices, name, attachEnd));
     }
+    if (create.length > 0) devices.refresh();
+    const { setUp, remove } = planInternalDevices(topology, devices.links);
     for (const { name, ifindex } of setUp) attempt(name, () => devices.setUp(ifindex));
     for (const { name, ifindex } of remove) attempt(name, () => devices.deleteLink(ifindex));
   }
@@ -266,8 +281,9 @@ export class Reconciler {
   #applyKernel(known: KnownIntent | undefined, chassis: ChassisConfig | undefined): boolean {
     if (this.#driftDue) this.#checkDrift();
     if (known === undefined || chassis === undefined) {
-      const unattached = attachmentFailures(this.#kernel.attachOnly(this.#interfaces));
-      this.#state = { ...this.#state, unattached };
+      const { failures, again } = this.#kernel.attachOnly(this.#interfaces);
+      this.#state = { ...this.#state, unattached: attachmentFailures(failures) };
+      if (again) this.#loop.markDirty();
       return false;
     }
     const { state, again } = this.#kernel.apply(known.intent, this.#interfaces, chassis, this.#underlay());
@@ -277,7 +293,7 @@ export class Reconciler {
       this.#options.observer.portInstalled(seconds);
     }
     if (again) this.#loop.markDirty();
-    if (!this.#settled && state.failed.size === 0 && state.unattached.size === 0) {
+    if (!this.#settled && !again && state.failed.size === 0 && state.unattached.size === 0) {
       this.#settled = true;
       this.#options.onSettled();
     }

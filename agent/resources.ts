@@ -6,7 +6,14 @@ export interface ResourceRef {
 
 /** What is wrong with a resource; `code` is stable (proto/iovn.proto ResourceError). */
 export interface ResourceProblem extends ResourceRef {
-  readonly code: 'invalid' | 'unsupported_kind' | 'duplicate_mac' | 'duplicate_address' | 'unreachable' | 'map_full' | 'kernel_error';
+  readonly code:
+    | 'invalid'
+    | 'unsupported_kind'
+    | 'duplicate_mac'
+    | 'duplicate_address'
+    | 'unreachable'
+    | 'map_full'
+    | 'kernel_error';
   readonly message: string;
 }
 

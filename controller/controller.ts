@@ -4,11 +4,9 @@ import type { AgentStatus } from '../generated/proto/iovn/v1/AgentStatus.js';
 import type { Applied } from '../generated/proto/iovn/v1/Applied.js';
 import type { Interface } from '../generated/proto/iovn/v1/Interface.js';
 import type { LearnedMac } from '../generated/proto/iovn/v1/LearnedMac.js';
-import type { Operation } from '../ovsdb/operations.js';
 import { ChassisStore } from './chassis-store.js';
 import { ClaimBoard, decidePort, holderGraceMs } from './claim-board.js';
-import type { Decision } from './claims.js';
-import { checkReport, FdbWishes, planWish } from './fdb-learning.js';
+import { checkReport, FdbWishes } from './fdb-learning.js';
 import { FdbStore } from './fdb-store.js';
 import { Feedback } from './feedback.js';
 import { IntentStore } from './intent-store.js';
@@ -18,17 +16,14 @@ import { type Dirty, Model, nothingDirty } from './model.js';
 import { type AgentIdentity, Node } from './node.js';
 import { NodeSession } from './node-session.js';
 import type { NorthboundDatabase } from './northbound.js';
+import { PlugIndex } from './plug-index.js';
 import { RefusalLog } from './refusal-log.js';
 import type { ResourceSet } from './resource.js';
-import {
-  type ChassisConfig,
-  bindingOperations,
-  chassisOperations,
-  removeChassisOperations,
-} from './sb-operations.js';
+import type { ChassisConfig } from './sb-operations.js';
 import type { SouthboundDatabase } from './southbound.js';
 import type { Stream } from './stream.js';
 import type { NodeView } from './update-plan.js';
+import { nameOf, WritePlans } from './write-plans.js';
 
 export interface ControllerOptions {
   readonly northbound: NorthboundDatabase;
@@ -64,7 +59,7 @@ export class Controller {
   readonly #interests = new Interests();
   readonly #fdbWishes = new FdbWishes();
   readonly #fdbRefused = new RefusalLog();
-  readonly #nodesByPlug = new Map<string, Set<Node>>();
+  readonly #plugs = new PlugIndex();
   readonly #links = new Map<string, Link>();
   #dirty: Dirty = nothingDirty();
   /** Nodes whose view or acknowledgement may have changed. */
@@ -81,9 +76,23 @@ export class Controller {
     this.#now = options.now ?? Date.now;
     this.startedMs = this.#now();
     this.model = new Model(northbound.tables, southbound.tables);
+    const plans = new WritePlans({
+      model: this.model,
+      board: this.board,
+      nodes: this.nodes,
+      interests: this.#interests,
+      fdbWishes: this.#fdbWishes,
+      southbound,
+      metrics,
+      log,
+      now: this.#now,
+    });
     this.#feedback = new Feedback({
       database: southbound,
-      plan: (subject, prefix) => this.#plan(subject, prefix),
+      plan: (subject, prefix) => {
+        this.#reconcile();
+        return plans.plan(subject, prefix);
+      },
       onTransaction: (outcome) => metrics.transactions.inc({ outcome }),
       onWritten: (subject) => {
         if (subject.startsWith('FDB:')) this.#fdbWishes.written(nameOf(subject));
@@ -107,11 +116,6 @@ export class Controller {
     await this.#feedback.run();
   }
 
-  /** Whether both databases' contents are there. */
-  get ready(): boolean {
-    return this.#ready;
-  }
-
   /** True once after content changed on which the list of what is not done depends. */
   takeUnsupportedChanged(): boolean {
     const changed = this.#unsupportedChanged;
@@ -122,10 +126,6 @@ export class Controller {
   /** Why the last write about the chassis or port was refused by the database. */
   writeFailure(kind: 'chassis' | 'port', name: string): string | undefined {
     return this.#feedback.failure(`${kind}:${name}`);
-  }
-
-  interest(node: string): ReadonlySet<Uuid> {
-    return this.#interests.of(node);
   }
 
   /** NB_Global.nb_cfg that everything computed from both databases has reached. */
@@ -178,8 +178,8 @@ export class Controller {
     const first = !node.reported;
     const before = [...node.plugs.keys()];
     const changed = node.report(interfaces, () => (this.#plugOrder += 1));
-    for (const id of before) this.#unindex(id, node);
-    for (const id of node.plugs.keys()) this.#index(id, node);
+    this.#plugs.remove(before, node);
+    this.#plugs.add(node.plugs.keys(), node);
     for (const id of changed) this.#dirty.ports.add(id);
     this.#forgetNestedErrors(node);
     if (first) this.#dirtyNode(node);
@@ -202,12 +202,7 @@ export class Controller {
     if (Number(message.generation) > session.generation) return false;
     const answer = session.applied(Number(message.generation));
     if (answer === undefined) return true;
-    node.generationApplied = Number(message.generation);
-    node.nbCfgApplied = answer.nbCfg;
-    node.lastApplySeconds = message.apply_seconds;
-    for (const key of answer.keys) node.errors.delete(key);
-    for (const error of message.errors)
-      node.errors.set(`${error.id?.kind ?? ''}/${error.id?.name ?? ''}`, error);
+    node.applied(answer, message);
     this.#options.metrics.applySeconds.observe(message.apply_seconds);
     this.#touch(name);
     return true;
@@ -335,14 +330,14 @@ export class Controller {
     const context = {
       model: this.model,
       nodes: this.nodes,
-      nodesByPlug: this.#nodesByPlug,
+      nodesByPlug: this.#plugs.byId,
       nowMs: this.#now(),
       startedMs: this.startedMs,
     };
     const decision = decidePort(context, name);
     const previous = this.board.set(name, decision);
     for (const node of decision?.spent ?? []) this.nodes.get(node)?.spend(name);
-    for (const node of this.#nodesByPlug.get(name) ?? []) touched.add(node.name);
+    for (const node of this.#plugs.byId.get(name) ?? []) touched.add(node.name);
     if (decision?.main.kind === 'plug') touched.add(decision.main.plug.node);
     for (const [node, refusal] of decision?.refusals ?? []) {
       const isNews = previous?.refusals.get(node)?.message !== refusal.message;
@@ -390,68 +385,6 @@ export class Controller {
     ]);
   }
 
-  #plan(subject: string, prefix: string): readonly Operation[] {
-    this.#reconcile();
-    const name = nameOf(subject);
-    if (subject.startsWith('FDB:')) return this.#planFdb(name);
-    return subject.startsWith('port:') ? this.#planPort(name) : this.#planChassis(name, prefix);
-  }
-
-  #planPort(name: string): readonly Operation[] {
-    const decision = this.board.decision(name);
-    if (decision === undefined) return [];
-    const operations = bindingOperations(this.model, decision);
-    if (operations.length > 0) this.#count(name, decision);
-    return operations;
-  }
-
-  #planFdb(name: string): readonly Operation[] {
-    const { southbound, metrics } = this.#options;
-    const wish = this.#fdbWishes.take(name);
-    const planned = wish && planWish(this.model, wish, southbound.hasColumn('FDB', 'timestamp'));
-    if (planned === undefined) {
-      this.#fdbWishes.written(name);
-      return [];
-    }
-    metrics.fdbWrites.inc({ kind: planned.kind });
-    return [planned.operation];
-  }
-
-  #count(port: string, { main, binding }: Decision): void {
-    const { metrics, log } = this.#options;
-    if (main.kind === 'plug' && main.plug.chassis !== binding.chassis) {
-      metrics.claims.inc();
-      const from = this.model.chassisName(binding.chassis);
-      log.info('claiming port', { port, chassis: main.plug.node, interface: main.plug.interface, from });
-    } else if (main.kind === 'release') {
-      metrics.releases.inc();
-      log.info('releasing port', { port, chassis: this.model.chassisName(binding.chassis) });
-    }
-  }
-
-  #planChassis(name: string, prefix: string): readonly Operation[] {
-    const node = this.nodes.get(name);
-    if (!node?.connected) return [];
-    if (node.decommissioning) return removeChassisOperations(this.model, name);
-    const isSettled = node.reported && this.board.isSettled(this.model, node, this.interest(node.name));
-    const { operations, problems } = chassisOperations(this.model, {
-      config: node.config,
-      agentId: node.identity.agentId,
-      nbCfg: isSettled ? node.nbCfgApplied : undefined,
-      nowMs: this.#now(),
-      prefix,
-    });
-    this.#tellProblems(node, problems);
-    return operations;
-  }
-
-  #tellProblems(node: Node, problems: readonly string[]): void {
-    for (const problem of problems) {
-      if (!node.problems.includes(problem)) this.#options.log.error(problem, { chassis: node.name });
-    }
-    node.problems = problems;
-  }
-
   #unlink(name: string, { node }: Link): void {
     this.#links.delete(name);
     node.disconnect(this.#now());
@@ -460,21 +393,9 @@ export class Controller {
   }
 
   #forget(node: Node): void {
-    for (const id of node.plugs.keys()) this.#unindex(id, node);
+    this.#plugs.remove(node.plugs.keys(), node);
     this.nodes.delete(node.name);
     this.#feedback.forget(`chassis:${node.name}`);
-  }
-
-  #index(id: string, node: Node): void {
-    const nodes = this.#nodesByPlug.get(id);
-    if (nodes === undefined) this.#nodesByPlug.set(id, new Set([node]));
-    else nodes.add(node);
-  }
-
-  #unindex(id: string, node: Node): void {
-    const nodes = this.#nodesByPlug.get(id);
-    nodes?.delete(node);
-    if (nodes?.size === 0) this.#nodesByPlug.delete(id);
   }
 
   /** Ports left to a chassis that may return are looked at again when its time is over. */
@@ -487,9 +408,4 @@ export class Controller {
     }, holderGraceMs / 6);
     this.#waitingTimer.unref();
   }
-}
-
-/** `kind:name` without its kind. */
-function nameOf(subject: string): string {
-  return subject.slice(subject.indexOf(':') + 1);
 }

@@ -1,7 +1,10 @@
 import type { AgentStatus } from '../generated/proto/iovn/v1/AgentStatus.js';
+import type { Applied } from '../generated/proto/iovn/v1/Applied.js';
 import type { Interface } from '../generated/proto/iovn/v1/Interface.js';
 import type { ResourceError } from '../generated/proto/iovn/v1/ResourceError.js';
+import type { Answer } from './node-session.js';
 import { changedPlugs, mergePlugs, type Plugs } from './plugs.js';
+import { resourceKey } from './resource.js';
 import type { ChassisConfig } from './sb-operations.js';
 
 /** Who is behind a stream, from its Hello. */
@@ -74,6 +77,17 @@ export class Node {
       if (binding !== '') this.errors.delete(`Port/${id}`);
     }
     return first ? [...new Set([...before.keys(), ...this.plugs.keys()])] : changedPlugs(before, this.plugs);
+  }
+
+  /** Takes in the answer to generations that carried `keys`. */
+  applied({ nbCfg, keys }: Answer, message: Applied): void {
+    this.generationApplied = Number(message.generation);
+    this.nbCfgApplied = nbCfg;
+    this.lastApplySeconds = message.apply_seconds;
+    for (const key of keys) this.errors.delete(key);
+    for (const error of message.errors) {
+      this.errors.set(resourceKey(error.id?.kind ?? '', error.id?.name ?? ''), error);
+    }
   }
 
   /** The plug with this iface-id has had its chance. */

@@ -75,4 +75,3 @@ export type NorthboundContents = { readonly [K in keyof Northbound]: Table<Row<N
 
 export type LogicalSwitch = Row<Northbound['logicalSwitch']>;
 export type LogicalSwitchPort = Row<Northbound['logicalSwitchPort']>;
-export type LogicalRouterPort = Row<Northbound['logicalRouterPort']>;

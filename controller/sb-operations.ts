@@ -54,6 +54,8 @@ export interface ChassisPlan {
   readonly operations: readonly Operation[];
   /** Why part of it can't be written, for people. */
   readonly problems: readonly string[];
+  /** The chassis' row is somebody else's so far, such as one that a vanilla ovn-controller left. */
+  readonly adopted: boolean;
 }
 
 export interface ChassisWish {
@@ -76,7 +78,7 @@ export function chassisOperations(model: Model, wish: ChassisWish): ChassisPlan 
   const existing = model.chassis(config.name);
   if (encaps.length === 0) {
     problems.push(`chassis ${config.name} has no usable tunnel endpoint (ovn-encap-type, ovn-encap-ip)`);
-    if (existing === undefined) return { operations: [], problems };
+    if (existing === undefined) return { operations: [], problems, adopted: false };
   }
   let chassis: Uuid;
   if (existing === undefined) {
@@ -87,7 +89,8 @@ export function chassisOperations(model: Model, wish: ChassisWish): ChassisPlan 
     operations.push(...updateChassis(existing, wish, encaps.length === 0 ? existing.encaps : encaps));
   }
   operations.push(...privateOperations(model, wish, chassis));
-  return { operations, problems };
+  const adopted = existing !== undefined && !existing.external_ids.has(agentIdKey);
+  return { operations, problems, adopted };
 }
 
 function encapOperations(

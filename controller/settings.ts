@@ -1,4 +1,4 @@
-import { logLevelOption, option, type Settings } from '../common/config.js';
+import { logLevelOption, option } from '../common/config.js';
 import { tlsOptions } from '../common/credentials.js';
 import { parseListenAddress } from '../common/listen-address.js';
 import { parseRemotes } from '../ovsdb/index.js';
@@ -36,8 +36,6 @@ export const controllerOptions = {
   ...tlsOptions,
   logLevel: logLevelOption,
 };
-
-export type ControllerSettings = Settings<typeof controllerOptions>;
 
 /** Throws ConfigError. */
 function parseRemote(text: string): string {

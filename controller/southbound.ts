@@ -73,12 +73,9 @@ export type SouthboundUpdate = DatabaseUpdate<Southbound>;
 export type SouthboundContents = { readonly [K in keyof Southbound]: Table<Row<Southbound[K]>> };
 
 export type Chassis = Row<Southbound['chassis']>;
-export type ChassisPrivate = Row<Southbound['chassisPrivate']>;
-export type Encap = Row<Southbound['encap']>;
 export type DatapathBinding = Row<Southbound['datapathBinding']>;
 export type PortBinding = Row<Southbound['portBinding']>;
 export type FdbRow = Row<Southbound['fdb']>;
-export type MulticastGroup = Row<Southbound['multicastGroup']>;
 
 /** The NB Logical_Switch of a datapath; undefined for a router's. */
 export function logicalSwitchOf(datapath: DatapathBinding): Uuid | undefined {

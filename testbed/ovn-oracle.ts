@@ -308,7 +308,7 @@ function interfaceName(ofport: number): string {
 }
 
 /** `1,set(eth(src=…)),3` to its parts; commas inside parentheses do not count. */
-export function topLevelActions(actions: string): readonly string[] {
+function topLevelActions(actions: string): readonly string[] {
   const parts: string[] = [];
   let depth = 0;
   let part = '';

@@ -1,3 +1,4 @@
+import { packageRoot } from '../common/package-root.js';
 import type { NetworkNamespace } from './namespace.js';
 import type { Daemon } from './process.js';
 import type { Testbed } from './testbed.js';
@@ -9,6 +10,8 @@ export interface VmOptions {
   readonly mac: string;
   /** IPv4 with its prefix length, `10.0.0.1/24`. */
   readonly ip: string;
+  /** What stands for its network card: one end of a veth pair (the default), or a TAP that a process serves. */
+  readonly card?: 'veth' | 'tap';
 }
 
 export interface PingResult {
@@ -24,6 +27,7 @@ export class Vm {
   readonly namespace: NetworkNamespace;
   readonly #bed: Testbed;
   readonly #ip: string;
+  readonly #card: 'veth' | 'tap';
   #pings = 0;
 
   private constructor(bed: Testbed, hypervisor: VmHost, namespace: NetworkNamespace, options: VmOptions) {
@@ -31,6 +35,7 @@ export class Vm {
     this.name = options.name;
     this.mac = options.mac;
     this.#ip = options.ip;
+    this.#card = options.card ?? 'veth';
     this.hypervisor = hypervisor;
     this.namespace = namespace;
   }
@@ -53,13 +58,34 @@ export class Vm {
   }
 
   async createTap(): Promise<void> {
-    await this.hypervisor.namespace.ip(
-      ...['link', 'add', this.tap, 'type', 'veth', 'peer', 'name', 'eth0'],
-      ...['address', this.mac, 'netns', this.namespace.name],
-    );
+    if (this.#card === 'tap') await this.#createServedTap();
+    else
+      await this.hypervisor.namespace.ip(
+        ...['link', 'add', this.tap, 'type', 'veth', 'peer', 'name', 'eth0'],
+        ...['address', this.mac, 'netns', this.namespace.name],
+      );
     await this.namespace.ip('addr', 'add', this.#ip, 'dev', 'eth0');
     await this.namespace.ip('link', 'set', 'eth0', 'up');
     await this.hypervisor.namespace.ip('link', 'set', this.tap, 'up');
+  }
+
+  /** A TAP on either side, and a process between them in the place of the one that runs a VM. */
+  async #createServedTap(): Promise<void> {
+    const outside = [this.hypervisor.namespace.name, this.tap];
+    const inside = [this.namespace.name, 'eth0'];
+    for (const [namespace, device = ''] of [
+      [this.hypervisor.namespace, this.tap],
+      [this.namespace, 'eth0'],
+    ] as const) {
+      await namespace.ip('tuntap', 'add', 'dev', device, 'mode', 'tap', 'vnet_hdr');
+    }
+    await this.namespace.ip('link', 'set', 'eth0', 'address', this.mac);
+    const script = ['--import=tsx', 'testbed/tap-relay.ts', ...outside, ...inside];
+    const relay = this.#bed.daemon({
+      name: `${this.name}-relay`,
+      command: ['env', '-C', packageRoot, process.execPath, ...script],
+    });
+    relay.start();
   }
 
   async deleteTap(): Promise<void> {

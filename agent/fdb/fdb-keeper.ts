@@ -1,3 +1,5 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+
 import { macBytes } from '../../common/addresses.js';
 import { errorMessage } from '../../common/errors.js';
 import type { Logger } from '../../common/log.js';
@@ -13,7 +15,7 @@ import {
   type FdbRow,
   planFdb,
 } from './fdb-plan.js';
-import type { FdbEntries, LearningPlane, MacEvent } from './fdb-table.js';
+import type { LearningPlane, MacEvent } from './fdb-table.js';
 import { batchIntervalMs, type LearnedOutlet, Sightings } from './sightings.js';
 
 export interface FdbKeeperOptions {
@@ -34,8 +36,9 @@ export interface FdbStatistics {
   readonly lostEvents: bigint;
 }
 
-/** Changed rows up to which their entries are looked up one by one. */
-const singleLookups = 512;
+/** Entries up to which a change of the ports is dealt with in one go; in a larger map it takes some turns of the event loop. */
+const reviewedAtOnce = 4096;
+const rowsPerStep = 512;
 const nsPerSecond = 1_000_000_000n;
 
 /**
@@ -49,7 +52,11 @@ export class FdbKeeper {
   #rows: ReadonlyMap<string, FdbRow> = new Map();
   #context: Omit<FdbContext, 'nowNs'> = { ports: new Map(), ageLimitsNs: new Map() };
   #known = false;
-  #entries = 0;
+  #reviewing = false;
+  #reviewsWanted = false;
+  #stopped = false;
+  /** As of the last review. */
+  #entries: number | undefined;
   #added = 0n;
   #removed = 0n;
   #evicted = 0n;
@@ -64,52 +71,89 @@ export class FdbKeeper {
   /** As of the last look at the whole map. */
   statistics(): FdbStatistics {
     const { learned, moved, lostEvents } = this.#options.plane.fdb.counters();
-    return { entries: this.#entries, learned, moved, lostEvents, evicted: this.#evicted };
+    return { entries: this.#entries ?? 0, learned, moved, lostEvents, evicted: this.#evicted };
   }
 
   /** Takes in what is wanted and what is plugged in here. Throws KernelError. */
   apply(intent: Intent, plugged: readonly PluggedPort[]): void {
     const context = contextOf(intent, plugged);
     const contextChanged = !this.#known || !sameContext(context, this.#context);
-    const changed = this.#takeRows(intent);
+    const { changed, gone } = this.#takeRows(intent);
     this.#context = context;
     this.#known = true;
-    if (contextChanged || changed.gone.size + changed.keys.length > singleLookups) this.review(changed.gone);
-    else if (changed.keys.length + changed.gone.size > 0) this.#applyChanges(changed);
+    this.#forget(gone);
+    for (let from = 0; from < changed.length; from += rowsPerStep) {
+      this.#applyRows(changed.slice(from, from + rowsPerStep), Number.POSITIVE_INFINITY);
+    }
+    if (!contextChanged) return;
+    if ((this.#entries ?? this.#options.plane.fdb.capacity) <= reviewedAtOnce) this.review();
+    else void this.#reviewInTurns();
   }
 
   /** Looks at the whole map: finds what no event told, puts slots right, forgets what is over. Throws KernelError. */
-  review(gone: ReadonlyMap<string, FdbRow> = new Map()): void {
+  review(): void {
+    const steps = this.#reviewSteps();
+    while (steps.next().done !== true);
+  }
+
+  /** As `review`, with other events dealt with in between. One at a time; what is asked for meanwhile comes after. */
+  async #reviewInTurns(): Promise<void> {
+    this.#reviewsWanted = true;
+    if (this.#reviewing) return;
+    this.#reviewing = true;
+    try {
+      while (this.#reviewsWanted) {
+        this.#reviewsWanted = false;
+        const steps = this.#reviewSteps();
+        while (!this.#isStopped() && steps.next().done !== true) await nextTurn();
+      }
+    } catch (error) {
+      this.#options.log.error('the map of learnt MACs can not be reviewed', { error: errorMessage(error) });
+    } finally {
+      this.#reviewing = false;
+    }
+  }
+
+  #isStopped(): boolean {
+    return this.#stopped;
+  }
+
+  *#reviewSteps(): Generator<void> {
     if (!this.#known) return;
     const { fdb } = this.#options.plane;
     const nowNs = this.#options.nowNs();
-    /* Before the map is read: what is learnt in between must not look as if it had been given up. */
-    const { learned } = fdb.counters();
-    const before = fdb.read();
-    const entries = this.#forget(before, gone);
-    const keys = new Set([...entries.keys(), ...this.#rows.keys()]);
+    /* Before the map is read: what comes in between must not look as if it had been given up. */
+    const come = fdb.counters().learned + this.#added;
+    const seen = new Set<string>();
+    let entries = 0;
+    for (const chunk of fdb.chunks()) {
+      const plan = planFdb(chunk.keys(), chunk, this.#rows, { ...this.#context, nowNs }, 0);
+      this.#carryOut(plan);
+      entries += chunk.size - plan.removals.length;
+      for (const key of chunk.keys()) if (this.#rows.has(key)) seen.add(key);
+      this.#sightings.consider(plan.sightings, this.#context.ageLimitsNs, nowNs);
+      yield;
+    }
+    this.#countEvictions(come, entries);
+    const missing = [...this.#rows.keys()].filter((key) => !seen.has(key));
     /* The kernel begins to give up entries shortly before the map is full. */
-    const room = Math.max(0, Math.floor((fdb.capacity * 7) / 8) - entries.size);
-    const plan = planFdb(keys, entries, this.#rows, { ...this.#context, nowNs }, room);
-    this.#carryOut(plan);
-    this.#countEvictions(learned, entries.size + plan.added - plan.removals.length);
-    this.#sightings.review(plan.sightings, this.#context.ageLimitsNs, nowNs);
+    let room = Math.max(0, Math.floor((fdb.capacity * 7) / 8) - entries);
+    for (let from = 0; from < missing.length && room > 0; from += rowsPerStep) {
+      room -= this.#applyRows(missing.slice(from, from + rowsPerStep), room);
+      yield;
+    }
+    this.#sightings.finish();
     this.#flush();
   }
 
   /** Reviews now and then, and takes in events, until `signal` aborts. */
   async run(signal: AbortSignal): Promise<void> {
-    const { plane, reviewIntervalMs, log } = this.#options;
-    const timer = setInterval(() => {
-      try {
-        this.review();
-      } catch (error) {
-        log.error('the map of learnt MACs can not be reviewed', { error: errorMessage(error) });
-      }
-    }, reviewIntervalMs);
+    const { plane, reviewIntervalMs } = this.#options;
+    const timer = setInterval(() => void this.#reviewInTurns(), reviewIntervalMs);
     try {
       await plane.watchEvents((event) => this.#takeEvent(event), signal);
     } finally {
+      this.#stopped = true;
       clearInterval(timer);
       clearTimeout(this.#flushTimer);
     }
@@ -136,12 +180,12 @@ export class FdbKeeper {
   }
 
   /** The rows that differ from those known so far, and those that are gone. */
-  #takeRows(intent: Intent): { keys: readonly string[]; gone: ReadonlyMap<string, FdbRow> } {
-    if (intent.fdb === this.#intent) return { keys: [], gone: new Map() };
+  #takeRows(intent: Intent): { changed: readonly string[]; gone: ReadonlyMap<string, FdbRow> } {
+    if (intent.fdb === this.#intent) return { changed: [], gone: new Map() };
     this.#intent = intent.fdb;
     const sinceNs = this.#options.nowNs();
     const rows = new Map<string, FdbRow>();
-    const keys: string[] = [];
+    const changed: string[] = [];
     for (const { switchId, mac, portKey } of intent.fdb.values()) {
       const datapathKey = intent.switches.get(switchId)?.datapathKey;
       if (datapathKey === undefined) continue;
@@ -149,29 +193,31 @@ export class FdbKeeper {
       const before = this.#rows.get(key);
       const isSame = before?.portKey === portKey;
       rows.set(key, isSame ? before : { portKey, sinceNs });
-      if (!isSame) keys.push(key);
+      if (!isSame) changed.push(key);
     }
     const gone = new Map([...this.#rows].filter(([key]) => !rows.has(key)));
     this.#rows = rows;
-    return { keys, gone };
+    return { changed, gone };
   }
 
-  #applyChanges({ keys, gone }: { keys: readonly string[]; gone: ReadonlyMap<string, FdbRow> }): void {
-    const entries = this.#options.plane.fdb.lookup([...keys, ...gone.keys()]);
-    const kept = this.#forget(entries, gone);
+  /** Writes what rows ask for, at most `room` that the kernel lacks; returns how many of these. */
+  #applyRows(keys: readonly string[], room: number): number {
+    const entries = this.#options.plane.fdb.lookup(keys);
     const nowNs = this.#options.nowNs();
-    this.#carryOut(planFdb(keys, kept, this.#rows, { ...this.#context, nowNs }, Number.POSITIVE_INFINITY));
+    const plan = planFdb(keys, entries, this.#rows, { ...this.#context, nowNs }, room);
+    this.#carryOut(plan);
+    return plan.added;
   }
 
   /** Removes what is only there because of rows that are gone: a VM that is still in use is learnt again. */
-  #forget(entries: FdbEntries, gone: ReadonlyMap<string, FdbRow>): FdbEntries {
-    if (gone.size === 0) return entries;
-    const isOver = (key: string): boolean => gone.get(key)?.portKey === entries.get(key)?.portKey;
-    const over = [...gone.keys()].filter((key) => entries.has(key) && isOver(key));
-    this.#options.plane.fdb.remove(over);
+  #forget(gone: ReadonlyMap<string, FdbRow>): void {
+    const { fdb } = this.#options.plane;
+    const entries = fdb.lookup([...gone.keys()]);
+    const over = [...entries]
+      .filter(([key, { portKey }]) => gone.get(key)?.portKey === portKey)
+      .map(([key]) => key);
+    fdb.remove(over);
     this.#removed += BigInt(over.length);
-    const removed = new Set(over);
-    return new Map([...entries].filter(([key]) => !removed.has(key)));
   }
 
   #carryOut({ writes, added, removals }: FdbPlan): void {
@@ -183,9 +229,9 @@ export class FdbKeeper {
   }
 
   /** Whatever came and neither is there nor was removed has been given up for something newer. */
-  #countEvictions(learned: bigint, entries: number): void {
+  #countEvictions(come: bigint, entries: number): void {
     this.#entries = entries;
-    const missing = learned + this.#added - this.#removed - BigInt(entries);
+    const missing = come - this.#removed - BigInt(entries);
     this.#evictedBefore ??= missing;
     const evicted = missing - this.#evictedBefore;
     if (evicted > this.#evicted) this.#evicted = evicted;

@@ -25,7 +25,8 @@ export interface LearningCounters {
  */
 export interface FdbTable {
   readonly capacity: number;
-  read(): FdbEntries;
+  /** All of it, piece by piece; each is read when it is asked for. */
+  chunks(): Iterable<FdbEntries>;
   /** Those of `keys` that are there. */
   lookup(keys: readonly string[]): FdbEntries;
   write(entries: FdbEntries): void;

@@ -38,6 +38,8 @@ interface Waiting {
 export class Sightings {
   readonly #waiting = new Map<string, Waiting>();
   #told = new Map<string, Told>();
+  /** What takes its place when the review under way is finished. */
+  #next = new Map<string, Told>();
 
   get waiting(): number {
     return this.#waiting.size;
@@ -48,20 +50,24 @@ export class Sightings {
     this.#wait(key, { portKey, seenNs: nowNs });
   }
 
-  /** Takes in all MACs that are used here; what is not among them is forgotten. */
-  review(sightings: readonly Sighting[], ageLimitsNs: ReadonlyMap<string, bigint>, nowNs: bigint): void {
-    const told = new Map<string, Told>();
+  /** Takes in some of the MACs that are used here, as part of a review of all. */
+  consider(sightings: readonly Sighting[], ageLimitsNs: ReadonlyMap<string, bigint>, nowNs: bigint): void {
     for (const { key, entry, isNews } of sightings) {
       const before = this.#told.get(key);
       const known = before?.portKey === entry.portKey ? before : undefined;
-      if (known !== undefined) told.set(key, known);
+      if (known !== undefined) this.#next.set(key, known);
       const ageLimitNs = ageLimitsNs.get(datapathPart(key));
       if (!isNews && ageLimitNs === undefined) continue;
       const pauseNs = isNews || ageLimitNs === undefined ? repeatPauseNs(known) : ageLimitNs / 2n;
       const isUsedSince = known === undefined || entry.seenNs > known.atNs || isNews;
       if (isUsedSince && (known === undefined || nowNs - known.atNs >= pauseNs)) this.#wait(key, entry);
     }
-    this.#told = told;
+  }
+
+  /** All have been considered: what was not among them is forgotten. */
+  finish(): void {
+    this.#told = this.#next;
+    this.#next = new Map();
   }
 
   /** Sends a batch. True when more waits. */
@@ -74,7 +80,9 @@ export class Sightings {
       this.#waiting.delete(key);
       const before = this.#told.get(key);
       const repeats = before?.portKey === portKey ? Math.min(before.repeats + 1, maximumDoublings) : 0;
-      this.#told.set(key, { portKey, atNs: nowNs, repeats });
+      const told = { portKey, atNs: nowNs, repeats };
+      this.#told.set(key, told);
+      this.#next.set(key, told);
     }
     return this.#waiting.size > 0;
   }

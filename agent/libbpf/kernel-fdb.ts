@@ -8,6 +8,9 @@ import type { FdbEntries, FdbEntry, FdbTable, LearningCounters } from '../fdb/fd
 import { errnoName, KernelError } from './kernel-error.js';
 import { KernelMap } from './kernel-map.js';
 
+/** Some milliseconds' work. */
+const entriesPerChunk = 1024;
+
 /** The FdbTable that is the kernel's. */
 export class KernelFdb implements FdbTable {
   readonly #entries: KernelMap;
@@ -23,17 +26,17 @@ export class KernelFdb implements FdbTable {
     return this.#entries.info.maxEntries;
   }
 
-  read(): FdbEntries {
+  *chunks(): Generator<FdbEntries> {
     const { info, valueSize } = this.#entries;
-    const found = new Map<string, FdbEntry>();
-    this.#entries.visit((keys, values, count) => {
+    for (const { keys, values, count } of this.#entries.chunks(entriesPerChunk)) {
+      const found = new Map<string, FdbEntry>();
       const texts = keys.toString('hex', 0, count * info.keySize);
       for (let i = 0; i < count; i++) {
         const key = texts.slice(i * info.keySize * 2, (i + 1) * info.keySize * 2);
         found.set(key, decodeFdbEntry(values.subarray(i * valueSize, (i + 1) * valueSize)));
       }
-    });
-    return found;
+      yield found;
+    }
   }
 
   lookup(keys: readonly string[]): FdbEntries {

@@ -13,6 +13,13 @@ export interface MapInfo {
   readonly name: string;
 }
 
+/** `count` entries, packed. */
+export interface MapChunk {
+  readonly keys: Buffer;
+  readonly values: Buffer;
+  readonly count: number;
+}
+
 /** What became of one entry: its position in the call and why the kernel refused it. */
 export interface EntryFailure {
   readonly index: number;
@@ -72,7 +79,15 @@ export class KernelMap {
 
   /** Calls `visit` with chunks of `count` packed keys and values until every entry has been seen. The Buffers are reused. */
   visit(visit: (keys: Buffer, values: Buffer, count: number) => void): void {
-    let chunk = Math.min(entriesPerBatch, this.info.maxEntries);
+    for (const { keys, values, count } of this.chunks(entriesPerBatch)) visit(keys, values, count);
+  }
+
+  /**
+   * Every entry, in chunks of about `size`; the next is read when it is asked for, into the same Buffers. Entries that
+   * come or go meanwhile may be among them or not.
+   */
+  *chunks(size: number): Generator<MapChunk> {
+    let chunk = Math.min(size, this.info.maxEntries);
     let keys = Buffer.alloc(chunk * this.info.keySize);
     let values = Buffer.alloc(chunk * this.valueSize);
     const position = Buffer.alloc(Math.max(8, this.info.keySize));
@@ -91,12 +106,12 @@ export class KernelMap {
       }
       if (result < 0 && result !== -ENOENT) {
         if (!started && (isUnsupported(-result) || result === -EINVAL)) {
-          this.#visitSingly(visit);
+          yield* this.#single();
           return;
         }
         throw kernelError(`read map ${this.name}`, -result, { map: this.name });
       }
-      if (found > 0) visit(keys, values, found);
+      if (found > 0) yield { keys, values, count: found };
       if (result === -ENOENT) return;
       next.copy(position);
       started = true;
@@ -104,7 +119,7 @@ export class KernelMap {
   }
 
   /** Linux before 5.13 has no batch look-up for tries. */
-  #visitSingly(visit: (keys: Buffer, values: Buffer, count: number) => void): void {
+  *#single(): Generator<MapChunk> {
     const key = Buffer.alloc(this.info.keySize);
     const next = Buffer.alloc(this.info.keySize);
     const value = Buffer.alloc(this.valueSize);
@@ -113,7 +128,9 @@ export class KernelMap {
       if (result === -ENOENT) return;
       if (result < 0) throw kernelError(`read map ${this.name}`, -result, { map: this.name });
       next.copy(key);
-      if (libbpf().bpf_map_lookup_elem(this.fd, key, value) === 0) visit(key, value, 1);
+      if (libbpf().bpf_map_lookup_elem(this.fd, key, value) === 0) {
+        yield { keys: key, values: value, count: 1 };
+      }
     }
   }
 

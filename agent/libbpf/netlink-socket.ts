@@ -10,6 +10,7 @@ const solSocket = 1;
 const soReceiveTimeout = 20;
 const soReceiveBufferForce = 33;
 const messageDontWait = 0x40;
+const tryAgain = 11;
 
 /** A NETLINK_ROUTE socket of this process' network namespace. */
 export interface NetlinkSocket {
@@ -17,6 +18,8 @@ export interface NetlinkSocket {
   send(bytes: Uint8Array): void;
   /** Blocks until a datagram is there, 5 s at most (only for answers that are on their way); returns its length. */
   receive(into: Buffer): number;
+  /** The length of the next datagram that has come; undefined when there is none. */
+  receiveQueued(into: Buffer): number | undefined;
   close(): void;
 }
 
@@ -66,6 +69,12 @@ export function openNetlinkSocket({ groups, timeout }: NetlinkSocketOptions): Ne
     send: (bytes) => {
       const copy = Buffer.from(bytes);
       must(libc().send(fd, copy, copy.length, messageDontWait), 'send a netlink request');
+    },
+    receiveQueued: (into) => {
+      const length = libc().recv(fd, into, into.length, messageDontWait);
+      return length < 0 && lastErrno() === tryAgain
+        ? undefined
+        : must(length, 'receive from a netlink socket');
     },
     receive: (into) => must(libc().recv(fd, into, into.length, 0), 'receive a netlink answer'),
   };

@@ -8,6 +8,7 @@ import {
   encodePort,
   portFlags,
 } from '../../generated/bpf/layouts.js';
+import type { PortIntent } from '../intent.js';
 import type { ResourceProblem } from '../resources.js';
 import {
   hexKey,
@@ -61,13 +62,32 @@ function portEntries(plugged: PluggedPort): TableEntry[] {
   ];
 }
 
-interface Destination extends SwitchPort {
-  readonly mac: Mac;
+function duplicateMac(port: PortIntent, mac: Mac, holder: PortIntent): ResourceProblem {
+  const message = `${mac} is already an address of ${holder.name} of the same switch`;
+  return { ...portRef(port), code: 'duplicate_mac', message };
 }
 
-function duplicateMac({ mac, port }: Destination, holder: SwitchPort): ResourceProblem {
-  const message = `${mac} is already an address of ${holder.port.name} of the same switch`;
-  return { ...portRef(port), code: 'duplicate_mac', message };
+interface PortDestinations {
+  readonly datapathKey: number;
+  readonly slot: number;
+  /** One for each of the port's MACs, in their order. */
+  readonly entries: readonly TableEntry[];
+}
+
+/** Ports are immutable: what was encoded for one is good until it is replaced, moves to another switch or is plugged. */
+const encodedDestinations = new WeakMap<PortIntent, PortDestinations>();
+
+function encodeDestinations({ port, datapathKey }: SwitchPort, slot: number): PortDestinations {
+  const known = encodedDestinations.get(port);
+  if (known?.datapathKey === datapathKey && known.slot === slot) return known;
+  const value = encodeDestination({ portKey: port.portKey, slot });
+  const entries = port.macs.map((mac): TableEntry => {
+    const key = hexKey(encodeMacKey({ datapathKey, mac: macBytes(mac) }));
+    return { table: 'destinations', key, value, owner: portRef(port) };
+  });
+  const encoded = { datapathKey, slot, entries };
+  encodedDestinations.set(port, encoded);
+  return encoded;
 }
 
 /** Every MAC of every port; of several ports with one MAC in a switch the first has it. */
@@ -76,18 +96,17 @@ function destinations({ ports, plugged }: ModuleInput): ModuleOutput {
   const holders = new Map<string, SwitchPort>();
   const entries: TableEntry[] = [];
   const problems: ResourceProblem[] = [];
-  for (const { port, datapathKey } of ports) {
-    for (const mac of port.macs) {
-      const key = hexKey(encodeMacKey({ datapathKey, mac: macBytes(mac) }));
-      const holder = holders.get(key);
-      if (holder !== undefined) {
-        problems.push(duplicateMac({ mac, port, datapathKey }, holder));
-        continue;
+  for (const each of ports) {
+    const slot = slots.get(numericKey(each.datapathKey, each.port.portKey)) ?? 0;
+    for (const [index, entry] of encodeDestinations(each, slot).entries.entries()) {
+      const holder = holders.get(entry.key);
+      if (holder === undefined) {
+        holders.set(entry.key, each);
+        entries.push(entry);
+      } else {
+        const mac = each.port.macs[index];
+        if (mac !== undefined) problems.push(duplicateMac(each.port, mac, holder.port));
       }
-      holders.set(key, { port, datapathKey });
-      const slot = slots.get(numericKey(datapathKey, port.portKey)) ?? 0;
-      const value = encodeDestination({ portKey: port.portKey, slot });
-      entries.push({ table: 'destinations', key, value, owner: portRef(port) });
     }
   }
   return { entries, problems };

@@ -1,11 +1,9 @@
-import { read } from 'node:fs';
-import { promisify } from 'node:util';
-
 import type { Ifindex } from '../../common/addresses.js';
 import { Backoff, sleep } from '../../common/backoff.js';
 import { errorMessage } from '../../common/errors.js';
 import type { Logger } from '../../common/log.js';
 import { type NetlinkSocket, openNetlinkSocket } from '../libbpf/netlink-socket.js';
+import { Readiness } from '../libbpf/readiness.js';
 import { decodeLink, decodeMessages, encodeGetLink, type Link, type Message, messageTypes } from './codec.js';
 import { LinkTable } from './link-table.js';
 import { readLinks } from './requests.js';
@@ -16,6 +14,8 @@ export interface LinkMonitor {
   readonly byIndex: ReadonlyMap<Ifindex, Link>;
   /** Calls `listener` after changes have been taken in, several at once perhaps. Returns how to stop that. */
   onChange(listener: () => void): () => void;
+  /** Takes in what the kernel has notified so far: after it `links` are at least as new as anything that was known before. Calls no listener. */
+  refresh(): void;
   /** Resolves when the monitor has stopped after its signal's abort. */
   readonly stopped: Promise<void>;
 }
@@ -35,8 +35,8 @@ const routingMessages: ReadonlySet<number> = new Set([
   messageTypes.deleteRoute,
 ]);
 const datagramBytes = 64 * 1024;
-const loopbackIfindex = 1 as Ifindex;
-const readAsync = promisify(read);
+/** Between two of these others get their turn. */
+const datagramsPerTurn = 256;
 
 /** Reads all interfaces before it returns. Throws KernelError when there is no netlink. */
 export function openLinkMonitor(options: LinkMonitorOptions): LinkMonitor {
@@ -50,7 +50,10 @@ class NetlinkLinkMonitor implements LinkMonitor {
   readonly #socket: NetlinkSocket;
   readonly #table: LinkTable;
   readonly #listeners = new Set<() => void>();
+  readonly #buffer = Buffer.alloc(datagramBytes);
   #sequence = 0;
+  /** How often notifications were lost. */
+  #lost = 0;
   /** Sequence of the dump under way, and the interfaces that it has shown so far. */
   #dump: { readonly sequence: number; readonly seen: Set<Ifindex>; repeat: boolean } | undefined;
 
@@ -81,46 +84,60 @@ class NetlinkLinkMonitor implements LinkMonitor {
     return () => void this.#listeners.delete(listener);
   }
 
-  /**
-   * Reads in a thread of libuv's pool, which sleeps in the kernel. It has to be woken for the process to end, since
-   * libuv waits for its threads: any answer of the kernel does that.
-   */
+  refresh(): void {
+    this.#receive(Number.POSITIVE_INFINITY);
+  }
+
   async #run(): Promise<void> {
-    const wake = (): void => this.#socket.send(encodeGetLink(++this.#sequence, loopbackIfindex));
-    const buffer = Buffer.alloc(datagramBytes);
+    const readiness = new Readiness([this.#socket.fd]);
+    const wake = (): void => readiness.wake();
     const backoff = new Backoff({ initialMs: 50, maximumMs: 5000 });
     this.#signal.addEventListener('abort', wake);
-    process.on('exit', wake);
     try {
       while (!this.#signal.aborted) {
-        try {
-          const { bytesRead } = await readAsync(this.#socket.fd, buffer, 0, buffer.length, null);
-          this.#takeIn(decodeMessages(buffer.subarray(0, bytesRead)));
-          backoff.reset();
-        } catch (error) {
-          /* ENOBUFS: more changed than the socket's buffer holds. */
-          this.#log.warn('notifications of interfaces were lost, reading all of them', {
-            error: errorMessage(error),
-          });
-          this.#startDump();
-          await sleep(backoff.nextMs(), this.#signal);
-        }
+        await readiness.wait();
+        const lost = this.#lost;
+        if (this.#receive(datagramsPerTurn)) for (const listener of this.#listeners) listener();
+        if (this.#lost === lost) backoff.reset();
+        else await sleep(backoff.nextMs(), this.#signal);
       }
     } finally {
-      process.off('exit', wake);
       this.#signal.removeEventListener('abort', wake);
+      readiness.close();
       this.#socket.close();
     }
   }
 
-  #takeIn(messages: readonly Message[] | undefined): void {
+  /** Takes in what has come, so many datagrams at most. Returns whether anything changed. */
+  #receive(datagrams: number): boolean {
+    let changed = false;
+    for (let taken = 0; taken < datagrams; taken++) {
+      let length: number | undefined;
+      try {
+        length = this.#socket.receiveQueued(this.#buffer);
+      } catch (error) {
+        /* ENOBUFS: more changed than the socket's buffer holds. */
+        this.#lost += 1;
+        this.#log.warn('notifications of interfaces were lost, reading all of them', {
+          error: errorMessage(error),
+        });
+        this.#startDump();
+        break;
+      }
+      if (length === undefined) break;
+      changed = this.#takeIn(decodeMessages(this.#buffer.subarray(0, length))) || changed;
+    }
+    return changed;
+  }
+
+  #takeIn(messages: readonly Message[] | undefined): boolean {
     if (messages === undefined) {
       this.#startDump();
-      return;
+      return false;
     }
     let changed = false;
     for (const message of messages) changed = this.#takeInOne(message) || changed;
-    if (changed) for (const listener of this.#listeners) listener();
+    return changed;
   }
 
   #takeInOne(message: Message): boolean {

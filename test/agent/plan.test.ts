@@ -6,10 +6,10 @@ import { computeDesired } from '../../agent/desired.js';
 import type { Intent } from '../../agent/intent.js';
 import { KernelState } from '../../agent/kernel-state.js';
 import { findLocalPorts, type SlotKey } from '../../agent/local-ports.js';
-import { type KernelTarget, type Operation, plan } from '../../agent/plan.js';
+import { type KernelTarget, limitAttachments, type Operation, plan } from '../../agent/plan.js';
 import { assignSlots } from '../../agent/slots.js';
 import type { VifInterface } from '../../agent/vswitch/interfaces.js';
-import { macBytes, parseMac } from '../../common/addresses.js';
+import { type Ifindex, macBytes, parseMac } from '../../common/addresses.js';
 import {
   decodeDestination,
   decodeMember,
@@ -260,4 +260,16 @@ test('a new tap is attached after its entries, and what is attached but not inta
     mac !== undefined &&
       plane.table('destinations').has(hex(encodeMacKey({ datapathKey: 1, mac: macBytes(mac) }))),
   );
+});
+
+test('a portion of a plan keeps everything but the attachments beyond the limit', (t) => {
+  const attach = (ifindex: number): Operation => ({ kind: 'attach', ifindex: ifindex as Ifindex });
+  const write: Operation = { kind: 'write', table: 'ports', entries: new Map() };
+  const detach: Operation = { kind: 'detach', ifindex: 9 as Ifindex };
+  const whole = [write, attach(1), attach(2), attach(3), detach];
+  t.deepEqual(limitAttachments(whole, 2), {
+    operations: [write, attach(1), attach(2), detach],
+    postponed: new Set([3 as Ifindex]),
+  });
+  t.deepEqual(limitAttachments(whole, 3), { operations: whole, postponed: new Set() });
 });

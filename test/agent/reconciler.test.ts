@@ -1,7 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
 
-import { attachEndName } from '../../agent/vswitch/internal-devices.js';
 import { decodePort, encodePort } from '../../generated/bpf/layouts.js';
 import { eventually } from './support/eventually.js';
 import { FakeDataPlane } from './support/fake-data-plane.js';
@@ -190,17 +189,6 @@ test('two taps with one iface-id: the loser is told who has it, and gets it when
   t.is(r.database.interface('tap2').error, undefined);
 });
 
-test('cur_cfg follows once the interfaces have been handed to the controller, also without any intent', async (t) => {
-  const r = rig(t);
-  r.devices.add('tap1', 5);
-  const before = r.outlet.log.length;
-  r.database.plug('tap1', 'lp1');
-  await r.settled();
-  t.is(r.outlet.log[before], 'interfaces tap1:');
-  t.is(r.database.interface('tap1').ofport, 1);
-  t.deepEqual([...r.plane.attached.keys()].map(Number), [5], 'attached before anybody says what it is');
-});
-
 test('nothing is removed before the intent is known', async (t) => {
   const plane = new FakeDataPlane();
   const value = encodePort({ datapathKey: 1, portKey: 1, ifindex: 5, flags: 1, vlanId: 0 });
@@ -324,61 +312,6 @@ test('drift is repaired and counted', async (t) => {
   t.is(r.reconciler.view.driftRepaired, 3);
 });
 
-test('where ovs-vswitchd runs its columns are left alone, ovn-installed is not', async (t) => {
-  const r = new Rig();
-  t.teardown(() => r.close());
-  r.database.vswitchdLock.set(false);
-  r.start();
-  r.devices.add('tap1', 5);
-  r.database.plug('tap1', 'lp1', { ofport: 17 });
-  r.update(makeUpdate([sw0, portResource('lp1', 1)]));
-  await eventually(() => r.installed('tap1') === 'true');
-  t.deepEqual([...new Set(r.database.writes)], ['Interface.external_ids']);
-  t.is(r.database.root.cur_cfg, 0);
-  r.database.vswitchdLock.set(true);
-  await r.settled();
-  t.is(r.database.interface('tap1').ofport, 17);
-  t.is(r.database.interface('tap1').ifindex, 5);
-});
-
-test('a quiet node writes nothing', async (t) => {
-  const r = rig(t);
-  r.devices.add('tap1', 5);
-  r.database.plug('tap1', 'lp1');
-  r.update(makeUpdate([sw0, portResource('lp1', 1)]));
-  await r.settled();
-  await eventually(() => r.installed('tap1') === 'true');
-  const { length: transactions } = r.database.transactions;
-  const { length: changes } = r.plane.changes;
-  for (let round = 0; round < 5; round++) {
-    r.database.notify();
-    r.update(makeUpdate([sw0, portResource('lp1', 1)]));
-    await r.settled();
-  }
-  t.is(r.database.transactions.length, transactions);
-  t.is(r.plane.changes.length, changes);
-});
-
-test('an interface of type internal gets its device, keeps it in another namespace, and loses it with its row', async (t) => {
-  const r = rig(t);
-  const attachEnd = attachEndName('ovnmeta');
-  r.database.plug('ovnmeta', 'lp1', { type: 'internal' });
-  r.update(makeUpdate([sw0, portResource('lp1', 1)]));
-  await eventually(() => r.installed('ovnmeta') === 'true');
-  t.deepEqual(r.devices.created, [`ovnmeta ${attachEnd}`]);
-  t.true(r.devices.links.get(attachEnd)?.adminUp);
-  t.deepEqual(ports(r.plane), [r.devices.links.get(attachEnd)?.ifindex]);
-  const { ifindex } = r.database.interface('ovnmeta');
-  t.is(ifindex, r.devices.links.get('ovnmeta')?.ifindex);
-  r.devices.remove('ovnmeta');
-  await r.settled();
-  t.is(r.installed('ovnmeta'), 'true');
-  t.is(r.database.interface('ovnmeta').ifindex, ifindex);
-  t.is(r.devices.created.length, 1);
-  r.database.delPort('ovnmeta');
-  await eventually(() => !r.devices.links.has(attachEnd));
-});
-
 test('a missing system-id: nothing is removed, and it works as soon as it is there', async (t) => {
   const r = rig(t);
   r.devices.add('tap1', 5);
@@ -393,28 +326,4 @@ test('a missing system-id: nothing is removed, and it works as soon as it is the
   r.database.setExternalIds({ ...nodeIds, 'system-id': 'hv2' });
   await eventually(() => r.outlet.chassis?.name === 'hv2');
   await eventually(() => r.plane.table('ports').size === 0);
-});
-
-test('a database that is away: the kernel is served all the same', async (t) => {
-  const r = rig(t);
-  r.devices.add('tap1', 5);
-  r.database.plug('tap1', 'lp1');
-  await r.settled();
-  r.database.setConnected(false);
-  r.update(makeUpdate([sw0, portResource('lp1', 1)]));
-  await eventually(() => r.outlet.answers.length === 1);
-  t.deepEqual(ports(r.plane), [5]);
-  t.is(r.installed('tap1'), undefined);
-  r.database.setConnected(true);
-  await eventually(() => r.installed('tap1') === 'true');
-});
-
-test('the integration bridge is made where it is missing, under the name that is configured', async (t) => {
-  const r = rig(t);
-  r.database.setExternalIds({ ...nodeIds, 'ovn-bridge': 'br-ovn' });
-  await eventually(() => [...r.database.tables.bridge].some(({ name }) => name === 'br-ovn'));
-  const bridge = [...r.database.tables.bridge].find(({ name }) => name === 'br-ovn');
-  t.is(bridge?.fail_mode, 'secure');
-  t.true(r.database.root.bridges.some((uuid) => uuid === bridge?._uuid));
-  await eventually(() => r.database.interface('br-ovn').ofport === 65534);
 });

@@ -24,7 +24,7 @@ interface Started {
   readonly session: ControllerSession;
   readonly updates: { readonly generation: string; readonly stream: number }[];
   readonly log: readonly { readonly message: string; readonly fields: Fields }[];
-  stop(): Promise<void>;
+  readonly stop: () => Promise<void>;
 }
 
 function start(t: ExecutionContext, parts: Partial<SessionOptions>): Started {

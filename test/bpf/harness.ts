@@ -1,13 +1,16 @@
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 
 import type { PortCounters } from '../../agent/data-plane.js';
+import { Attachments } from '../../agent/libbpf/attachments.js';
 import { slotMapSizes } from '../../agent/libbpf/kernel-data-plane.js';
 import { KernelMap } from '../../agent/libbpf/kernel-map.js';
 import { type LoadedObject, loadObject, type MapSizes } from '../../agent/libbpf/kernel-object.js';
 import { readProgramInfo, type TestContext, testRun } from '../../agent/libbpf/kernel-program.js';
+import { hasTcx } from '../../agent/libbpf/tcx.js';
 import { KernelTables } from '../../agent/libbpf/tables.js';
 import type { Tables } from '../../agent/plan.js';
+import type { Ifindex } from '../../common/addresses.js';
 import { silentLogger } from '../../common/log.js';
 import { packageRoot } from '../../common/package-root.js';
 import {
@@ -30,6 +33,9 @@ import {
 
 /** The compiled program that the agent loads. */
 export const vifObjectFile = path.join(packageRoot, 'generated', 'bpf', 'vif.bpf.o');
+
+/** Private to the test's process: see enterPrivateNamespaces. */
+const bpffsRoot = '/sys/fs/bpf';
 
 /** linux/pkt_cls.h */
 export const verdicts = { ok: 0, drop: 2, redirect: 7, unspecified: -1 } as const;
@@ -126,6 +132,18 @@ export class BpfHarness {
   /** One read for all of them. */
   countersOf(slots: readonly number[]): ReadonlyMap<number, PortCounters> {
     return this.#tables.readCounters(slots);
+  }
+
+  /** Puts a program on the ingress hook of an interface, as the agent does, until the interface is gone. Needs a private bpffs. */
+  attach(ifindex: Ifindex, program = 'vif_ingress'): void {
+    const fd = this.#programFd(program);
+    const folder = mkdtempSync(path.join(bpffsRoot, 'harness-'));
+    new Attachments(folder, hasTcx(fd) ? 'tcx' : 'clsact', fd, readProgramInfo(fd).id).attach(ifindex);
+  }
+
+  /** Nanoseconds that one run takes, the mean of `repeat` runs on the same packet. */
+  time(packet: Uint8Array, context: TestContext, repeat: number, program = 'vif_ingress'): number {
+    return testRun(this.#programFd(program), packet, context, repeat).durationNs;
   }
 
   counters(slot: number): PortCounters {

@@ -123,7 +123,7 @@ test('a port without any plug is released by its own node only', (t) => {
 const nodes = ['a', 'b', 'c'];
 const events = fc.array(
   fc.record({ node: fc.constantFrom(...nodes, 'vanilla'), what: fc.constantFrom('plug', 'pull', 'claim') }),
-  { maxLength: 30 },
+  { maxLength: 30, size: 'max' },
 );
 
 /** Plays the board: decisions are written at once, as the database would take them. */

@@ -6,6 +6,7 @@ import type { VifInterface } from '../../agent/vswitch/interfaces.js';
 import { type Ifindex, parseMac, type Uuid } from '../../common/addresses.js';
 import { datapathIntent } from '../../controller/intent.js';
 import type { Model } from '../../controller/model.js';
+import type { IntentResource } from '../../controller/resource.js';
 import { dropReasons } from '../../generated/bpf/layouts.js';
 import { BpfHarness, verdicts } from '../bpf/harness.js';
 
@@ -24,12 +25,16 @@ export interface OurVerdict {
 const chassis = 'oracle';
 
 /** The intent for one switch, as the controller would send it and the agent read it. */
-function intentOf(model: Model, switchName: string): Intent {
+export function intentOf(model: Model, switchName: string): Intent {
   const row = [...model.nb.logicalSwitch].find(({ name }) => name === switchName);
   const datapath = row && model.datapathOfSwitch(row._uuid);
   if (datapath === undefined) throw new Error(`no datapath for switch ${switchName}`);
-  const { resources } = datapathIntent(model, datapath);
-  const changed = [...resources.values()].map(({ kind, name, body }) => ({
+  return intentFrom([...datapathIntent(model, datapath).resources.values()]);
+}
+
+/** What the agent reads in these resources. */
+export function intentFrom(resources: readonly Pick<IntentResource, 'kind' | 'name' | 'body'>[]): Intent {
+  const changed = resources.map(({ kind, name, body }) => ({
     id: { kind, name },
     body: Buffer.from(body),
   }));
@@ -81,8 +86,7 @@ export class DataPlane {
   readonly #dropped = new Map<string, readonly bigint[]>();
 
   /** `ports` are plugged into `devices`, in their order; the devices have to be there. */
-  constructor(model: Model, switchName: string, ports: readonly string[], devices: readonly number[]) {
-    const intent = intentOf(model, switchName);
+  constructor(intent: Intent, ports: readonly string[], devices: readonly number[]) {
     const interfaces = ports.map((port, index) => interfaceFor(port, devices[index] ?? 0));
     const local = findLocalPorts(intent, interfaces, chassis);
     const { slots } = assignSlots(

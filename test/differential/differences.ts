@@ -26,7 +26,7 @@ function isBroadcast(frame: Uint8Array): boolean {
   return frame.subarray(0, 6).every((byte) => byte === 0xff);
 }
 
-/** A query such as OVN answers since 23.09: broadcast ARP, multicast neighbour solicitation. */
+/** A query such as current OVN answers: broadcast ARP, multicast neighbour solicitation. 23.03 answers others, too. */
 function isForAll(frame: Uint8Array): boolean {
   if (uint16At(frame, 12) === 0x0806) return isBroadcast(frame);
   const toGroup = frame[ip6DestinationOffset] === 0xff;

@@ -24,6 +24,6 @@ for (const [kind, seed] of seeds) {
     const differential = await Differential.open(bed, devices, { seed, networks: 8, framesPerNetwork: 60 });
     const tally = await differential.run();
     t.log(tally);
-    t.true(tally.passed > tally.frames / 10, 'too few frames pass to say anything');
+    t.true(tally.passed > tally.frames / 50, 'too few frames pass to say anything');
   });
 }

@@ -9,7 +9,7 @@ import { openDatabase } from '../../ovsdb/index.js';
 import { OvnOracle, type OvnVerdict } from '../../testbed/ovn-oracle.js';
 import type { Testbed } from '../../testbed/testbed.js';
 import { waitFor } from '../../testbed/wait.js';
-import { DataPlane, type OurVerdict } from './data-plane.js';
+import { DataPlane, intentOf, type OurVerdict } from './data-plane.js';
 import { knownDifference } from './differences.js';
 import { type Frame, frameArbitrary } from './frames.js';
 import {
@@ -88,7 +88,7 @@ export class Differential {
 
   async #compareSwitch(description: SwitchDescription, seed: number): Promise<void> {
     const ports = description.ports.map(({ name }) => name);
-    const ours = new DataPlane(this.#model, description.name, ports, this.#devices);
+    const ours = new DataPlane(intentOf(this.#model, description.name), ports, this.#devices);
     try {
       const property = fc.asyncProperty(frameArbitrary(description), (frame) =>
         this.#compareFrame(description, ours, frame),
@@ -143,7 +143,7 @@ function summary({ outputs, answered }: OvnVerdict | OurVerdict): string {
 }
 
 /** Both databases as the controller reads them, complete. */
-async function readModel(bed: Testbed, oracle: OvnOracle, portCount: number): Promise<Model> {
+export async function readModel(bed: Testbed, oracle: OvnOracle, portCount: number): Promise<Model> {
   const stop = new AbortController();
   bed.scope.defer('databases', () => stop.abort());
   const common = { signal: stop.signal, log: silentLogger };

@@ -82,7 +82,7 @@ const oddIp6 = [
 ] as const;
 
 /** fe80::/64 with the modified EUI-64 of the MAC. */
-export function linkLocal(text: string): string {
+function linkLocal(text: string): string {
   const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = macBytes(mac(text));
   return formatIp(Uint8Array.of(0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f));
 }

@@ -240,3 +240,16 @@ function withChecksum(protocol: number, segment: Uint8Array, offset: number): Tr
     },
   };
 }
+
+export interface VlanTag {
+  /** Of the tag; that of 802.1Q by default. */
+  readonly etherType?: number;
+  /** Priority, drop eligibility and VLAN id. */
+  readonly tci: number;
+}
+
+/** An untagged frame with tags put in, the outermost first. */
+export function tagged(frame: Uint8Array, ...tags: readonly VlanTag[]): Uint8Array {
+  const bytes = tags.map(({ etherType = etherTypes.vlan, tci }) => concat(uint16(etherType), uint16(tci)));
+  return concat(frame.subarray(0, 12), ...bytes, frame.subarray(12));
+}

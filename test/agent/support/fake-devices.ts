@@ -21,11 +21,16 @@ export function makeLink(name: string, ifindex: number, parts: Partial<Link> = {
 export class FakeDevices implements Devices {
   readonly #links = new Map<string, Link>();
   readonly #listeners = new Set<() => void>();
+  readonly #pending: (() => void)[] = [];
   #nextIfindex = 100;
   readonly created: string[] = [];
 
   get links(): Links {
     return this.#links;
+  }
+
+  refresh(): void {
+    for (const change of this.#pending.splice(0)) change();
   }
 
   onChange(listener: () => void): () => void {
@@ -47,9 +52,12 @@ export class FakeDevices implements Devices {
   createVeth(name: string, peerName: string): void {
     this.created.push(`${name} ${peerName}`);
     const down = { kind: 'veth', adminUp: false, operUp: false };
-    setImmediate(() => {
+    this.#pending.push(() => {
       this.#links.set(name, makeLink(name, this.#nextIfindex++, down));
       this.#links.set(peerName, makeLink(peerName, this.#nextIfindex++, down));
+    });
+    setImmediate(() => {
+      this.refresh();
       this.#notify();
     });
   }

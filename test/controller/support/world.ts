@@ -9,6 +9,7 @@ const southboundRules: Rules = {
     Chassis_Private: ['name'],
     Encap: ['type', 'ip'],
     Port_Binding: ['logical_port'],
+    FDB: ['mac', 'dp_key'],
   },
   weak: {
     'Port_Binding.chassis': 'Chassis',
