@@ -11,6 +11,7 @@ enum {
 	/* linux/bpf.h from 6.3 on */
 	ADJUST_ROOM_DECAP_IP4 = 1 << 7,
 	ADJUST_ROOM_DECAP_IP6 = 1 << 8,
+	SHORT_FRAME_LENGTH = ETH_HLEN + sizeof(struct ipv6hdr),
 };
 
 /* The outer headers of what may be a tunnel packet. */
@@ -134,6 +135,18 @@ static __always_inline bool remove_outer(struct __sk_buff *skb, __u32 length, __
 	return bpf_skb_adjust_room(skb, -(__s32)length, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO) == 0;
 }
 
+/* bpf_skb_adjust_room leaves no less than an IP header of the outer family. A shorter frame is moved by hand. */
+static __always_inline bool move_short_frame(struct __sk_buff *skb, __u32 offset)
+{
+	__u8 frame[SHORT_FRAME_LENGTH];
+	__u32 length = skb->len - offset;
+
+	if (length < ETH_HLEN || length > sizeof(frame) || bpf_skb_load_bytes(skb, offset, frame, length) != 0)
+		return false;
+	return bpf_skb_store_bytes(skb, 0, frame, length, BPF_F_INVALIDATE_HASH) == 0 &&
+	       bpf_skb_change_tail(skb, length, 0) == 0;
+}
+
 /* Takes the frame out of its tunnel packet. */
 static __always_inline int decapsulate(struct __sk_buff *skb, const struct outer *outer)
 {
@@ -146,8 +159,9 @@ static __always_inline int decapsulate(struct __sk_buff *skb, const struct outer
 		return DROP_TUNNEL_FAILED;
 	if (!load(skb, inner_offset, &ethernet, sizeof(ethernet)))
 		return DROP_TUNNEL_MALFORMED;
-	if (!remove_outer(skb, inner_offset, ethernet.type) ||
-	    bpf_skb_store_bytes(skb, 0, &ethernet, sizeof(ethernet), BPF_F_INVALIDATE_HASH) != 0)
+	if (!remove_outer(skb, inner_offset, ethernet.type))
+		return move_short_frame(skb, inner_offset) ? VERDICT_PASS : DROP_TUNNEL_FAILED;
+	if (bpf_skb_store_bytes(skb, 0, &ethernet, sizeof(ethernet), BPF_F_INVALIDATE_HASH) != 0)
 		return DROP_TUNNEL_FAILED;
 	return VERDICT_PASS;
 }
