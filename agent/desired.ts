@@ -51,7 +51,10 @@ export function attachmentsOf(interfaces: readonly VifInterface[]): ReadonlySet<
 }
 
 /** A tap stays a tap, whatever address somebody gives it. */
-function underlayHooks({ interfaces, relay }: TunnelPlan, taps: ReadonlySet<Ifindex>): ReadonlySet<UnderlayHook> {
+function underlayHooks(
+  { interfaces, relay }: TunnelPlan,
+  taps: ReadonlySet<Ifindex>,
+): ReadonlySet<UnderlayHook> {
   const hooks = new Set<UnderlayHook>();
   for (const ifindex of interfaces) if (!taps.has(ifindex)) hooks.add(`tunnel_ingress ${ifindex}`);
   if (relay !== undefined) hooks.add(`relay_ingress ${relay.outOf}`);

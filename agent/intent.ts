@@ -265,7 +265,16 @@ export function applyUpdate(intent: Intent, update: Update): Intent {
     if (id) draft.set({ kind: id.kind, name: id.name, body: Uint8Array.from(body) });
   }
   const { switches, ports, chassis, fdb, problems, raw } = draft;
-  return { generation: update.generation, nbCfg: update.nb_cfg, switches, ports, chassis, fdb, problems, raw };
+  return {
+    generation: update.generation,
+    nbCfg: update.nb_cfg,
+    switches,
+    ports,
+    chassis,
+    fdb,
+    problems,
+    raw,
+  };
 }
 
 /** The whole intent as one snapshot: applying it to any intent gives this one. */

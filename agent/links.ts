@@ -24,8 +24,8 @@ export interface Devices {
   /** Makes `links` at least as new as anything that has been heard by now. Calls no listener. */
   refresh(): void;
   onChange(listener: () => void): () => void;
-  /** Makes a pair, both ends down. This and the following throw KernelError. */
-  createVeth(name: string, peerName: string): void;
+  /** Makes a pair, both ends down, the first with that address. This and the following throw KernelError. */
+  createVeth(name: string, peerName: string, mac: Mac | undefined): void;
   deleteLink(ifindex: Ifindex): void;
   setUp(ifindex: Ifindex): void;
   /** Makes one end of the node's relay what it has to be: up, taking frames of any length, and no GSO packets. */

@@ -22,7 +22,7 @@ import type { ResourceProblem } from './resources.js';
 import { SeenTimes } from './seen-times.js';
 import type { Tunnel, Underlay } from './tunnels.js';
 import { readVifInterfaces, type VifInterface } from './vswitch/interfaces.js';
-import { planInternalDevices } from './vswitch/internal-devices.js';
+import { type NewPair, planInternalDevices } from './vswitch/internal-devices.js';
 import { type ChassisConfig, type NodeConfig, readNodeConfig } from './vswitch/node-config.js';
 import type { VswitchDatabase } from './vswitch/tables.js';
 import { readTopology, type Topology } from './vswitch/topology.js';
@@ -81,9 +81,9 @@ export interface ReconcilerView {
 }
 
 /** A pair that was made a moment ago may not have been notified yet. */
-function createUnlessThere(devices: Devices, name: string, attachEnd: string): void {
+function createUnlessThere(devices: Devices, { name, attachEnd, mac }: NewPair): void {
   try {
-    devices.createVeth(name, attachEnd);
+    devices.createVeth(name, attachEnd, mac);
   } catch (error) {
     if (!(error instanceof IovnError) || error.code !== 'kernel_exists') throw error;
   }
@@ -241,9 +241,10 @@ export class Reconciler {
       }
     };
     const { create } = planInternalDevices(topology, devices.links);
-    for (const { name, attachEnd } of create) {
+    for (const pair of create) {
+      const { name, attachEnd } = pair;
       log.info('making the device of an interface of type internal', { interface: name, attachEnd });
-      attempt(name, () => createUnlessThere(devices, name, attachEnd));
+      attempt(name, () => createUnlessThere(devices, pair));
     }
     if (create.length > 0) devices.refresh();
     const { setUp, remove } = planInternalDevices(topology, devices.links);
@@ -258,7 +259,7 @@ export class Reconciler {
     if (!isWanted || findRelay(devices.links) !== undefined) return false;
     const ends = [relayNames.into, relayNames.outOf].map((name) => devices.links.get(name));
     try {
-      if (ends.every((link) => link === undefined)) devices.createVeth(relayNames.into, relayNames.outOf);
+      if (ends.every((link) => link === undefined)) devices.createVeth(relayNames.into, relayNames.outOf, undefined);
       for (const link of ends) if (link !== undefined) devices.configureRelay(link.ifindex);
       return true;
     } catch (error) {

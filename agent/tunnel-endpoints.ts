@@ -42,12 +42,15 @@ export function remoteEndpoints({ encaps }: ChassisIntent): readonly Uint8Array[
 export function chooseTunnel(local: readonly EncapConfig[], chassis: ChassisIntent): TunnelChoice {
   const { name, encaps } = chassis;
   const own = readEncaps(local);
-  const has = (some: readonly EncapIntent[], type: string): boolean => some.some((each) => each.type === type);
+  const has = (some: readonly EncapIntent[], type: string): boolean =>
+    some.some((each) => each.type === type);
   const refuse = (reason: string): TunnelChoice => ({ ok: false, chassis: name, reason });
   const type = typePreference.find((each) => has(own, each) && has(encaps, each));
   if (type === undefined) return refuse('it has no tunnel type in common with this node');
   if (type !== supportedType) {
-    return refuse(`the only tunnel type that it has in common with this node is ${type}, which is not supported`);
+    return refuse(
+      `the only tunnel type that it has in common with this node is ${type}, which is not supported`,
+    );
   }
   const [from] = localEndpoints(local);
   const [to] = remoteEndpoints(chassis).filter((ip) => ip.length === from?.length);

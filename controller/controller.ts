@@ -344,12 +344,8 @@ export class Controller {
       // Before its chassis is registered a node waits; what hinders that is told by itself.
       if (!isNews || refusal.code === 'no_chassis') continue;
       metrics.refusals.inc({ code: refusal.code });
-      log.info('port not claimed', {
-        port: name,
-        chassis: node,
-        code: refusal.code,
-        reason: refusal.message,
-      });
+      const { code, message: reason } = refusal;
+      log.info('port not claimed', { port: name, chassis: node, code, reason });
     }
     if (decision !== undefined) this.#feedback.mark(`port:${name}`);
   }

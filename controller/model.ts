@@ -228,7 +228,8 @@ export class Model {
       dirty.fdb.add(row.tunnel_key);
     }
     for (const { before, after } of changes.fdb ?? []) {
-      if (before?.port_key === after?.port_key && before?.mac === after?.mac) continue;
+      const isTouch = before?.mac === after?.mac && before?.port_key === after?.port_key;
+      if (isTouch && before?.dp_key === after?.dp_key) continue;
       for (const row of [before, after]) if (row !== undefined) dirty.fdb.add(row.dp_key);
     }
     for (const row of bothSides(changes.multicastGroup)) dirty.datapaths.add(row.datapath);

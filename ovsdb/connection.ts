@@ -9,7 +9,8 @@ import {
   RequestTimeoutError,
   SessionError,
 } from './errors.js';
-import { type FramingLimits, type Message, MessageReader } from './framing.js';
+import { type Message, MessageReader } from './framing.js';
+import type { FramingLimits } from './framing-limits.js';
 import { isJsonArray, isJsonObject, type Json, type JsonObject } from './json.js';
 import { KeepAlive } from './keep-alive.js';
 import type { PieceSink } from './piece-cutter.js';

@@ -1,10 +1,8 @@
 import type { Uuid } from '../common/addresses.js';
 import type { Logger } from '../common/log.js';
 import type { TlsFiles } from '../common/tls.js';
-import { Client } from './client.js';
 import type { Row, TableSpec } from './columns.js';
 import type { Lock } from './lock.js';
-
 import type { Condition, Operation, OperationResult } from './operations.js';
 import type { Timing } from './timing.js';
 
@@ -83,9 +81,4 @@ export interface Database<T extends Record<string, TableSpec>> {
   transact(operations: readonly Operation[], options?: TransactOptions): Promise<readonly OperationResult[]>;
   /** RFC 7047 §4.1.8; re-requested after a reconnect. */
   lock(name: string): Lock;
-}
-
-/** Starts connecting at once; never throws for network trouble; throws ConfigError for a malformed remote. */
-export function openDatabase<T extends Record<string, TableSpec>>(options: DatabaseOptions<T>): Database<T> {
-  return new Client(options);
 }

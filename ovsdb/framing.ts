@@ -1,4 +1,5 @@
 import { ProtocolError } from './errors.js';
+import { defaultLimits, type FramingLimits } from './framing-limits.js';
 import { isJsonSpace, type Json, parseReceived } from './json.js';
 import { PieceCutter, type PieceSink } from './piece-cutter.js';
 
@@ -7,24 +8,6 @@ export interface Message {
   readonly value: Json;
   readonly sink?: PieceSink;
 }
-
-export interface FramingLimits {
-  /** Above this size a message is parsed piece by piece. */
-  readonly splitAboveBytes: number;
-  /** One piece (a row, a string) may be this long; parsing it takes the time of one stall. */
-  readonly maximumPieceBytes: number;
-  /** All of a message that stays in memory as parsed JSON, rows of monitored tables not counted. */
-  readonly maximumKeptBytes: number;
-  /** A whole message. */
-  readonly maximumMessageBytes: number;
-}
-
-export const defaultLimits: FramingLimits = {
-  splitAboveBytes: 256 * 1024,
-  maximumPieceBytes: 64 * 1024 * 1024,
-  maximumKeptBytes: 128 * 1024 * 1024,
-  maximumMessageBytes: 2 * 1024 * 1024 * 1024,
-};
 
 const quote = 0x22;
 const backslash = 0x5c;

@@ -24,6 +24,7 @@ export {
 } from './errors.js';
 export type { Json, JsonObject } from './json.js';
 export type { Lock } from './lock.js';
+export { openDatabase } from './open-database.js';
 export * from './operations.js';
 export { parseRemotes, type Remote } from './remotes.js';
 export { defaultTiming, type Timing } from './timing.js';

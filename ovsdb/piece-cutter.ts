@@ -1,5 +1,5 @@
 import { ProtocolError } from './errors.js';
-import type { FramingLimits } from './framing.js';
+import type { FramingLimits } from './framing-limits.js';
 import { isJsonSpace, type Json, parseReceived } from './json.js';
 
 /** Where a piece sits: keys and array indices from the message's root. */

@@ -120,12 +120,6 @@ export class OvnOracle {
     await this.#vsctl(...commands.flat());
   }
 
-  async unplug(ports: readonly string[]): Promise<void> {
-    const names = ports.map((port) => interfaceName(this.#ofportOf(port)));
-    await this.#vsctl(...names.flatMap((name) => ['--', 'del-port', 'br-int', name]));
-    for (const port of ports) this.#ofports.delete(port);
-  }
-
   /** Stops ovn-controller where it is, so that nothing is learnt from frames; `sync` and `thaw` let it go on. */
   freeze(): void {
     this.#controller?.signal('SIGSTOP');

@@ -43,12 +43,21 @@ export class VanillaHypervisor implements VmHost {
     ];
   }
 
-  static async create(bed: Testbed, central: OvnCentral, { name, index }: VanillaOptions): Promise<VanillaHypervisor> {
+  static async create(
+    bed: Testbed,
+    central: OvnCentral,
+    { name, index }: VanillaOptions,
+  ): Promise<VanillaHypervisor> {
     const namespace = await bed.namespace(name);
     const address = await connectToUnderlay(central, namespace, name, index);
     const hypervisor = new VanillaHypervisor(bed, namespace, name);
     mkdirSync(hypervisor.folder);
-    await runOk(['ovsdb-tool', 'create', hypervisor.#file('conf.db'), '/usr/share/openvswitch/vswitch.ovsschema']);
+    await runOk([
+      'ovsdb-tool',
+      'create',
+      hypervisor.#file('conf.db'),
+      '/usr/share/openvswitch/vswitch.ovsschema',
+    ]);
     const [database, vswitchd, controller] = hypervisor.daemons;
     database?.start();
     await waitFor(`the database of ${name} listens`, () => existsSync(hypervisor.#file('db.sock')));

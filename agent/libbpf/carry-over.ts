@@ -4,6 +4,7 @@ import path from 'node:path';
 import { errorMessage } from '../../common/errors.js';
 import type { Logger } from '../../common/log.js';
 import { openPin } from './generations.js';
+import { KernelError } from './kernel-error.js';
 import { KernelMap } from './kernel-map.js';
 
 /**
@@ -23,6 +24,8 @@ export function carryOver(
       const copied = copyFrom(path.join(bpffsDir, id, 'maps', name), target);
       log.info('carried over what an older generation had learnt', { map: name, generation: id, copied });
     } catch (error) {
+      /* An older version that did not have the map. */
+      if (error instanceof KernelError && error.code === 'kernel_not_found') continue;
       log.warn('what an older generation had learnt is lost', {
         map: name,
         generation: id,

@@ -43,7 +43,6 @@ export interface DataPlaneOptions {
   readonly log: Logger;
 }
 
-
 /**
  * Opens this node's data plane: adopts the maps and programs that are pinned when they are of the same object and
  * sizes, so that nothing stops and counters go on; loads and pins them otherwise, with empty tables. What an older

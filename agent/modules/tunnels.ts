@@ -105,12 +105,14 @@ function remoteLists({ ports, tunnelPlan }: ModuleInput): readonly TableEntry[] 
   }
   return [...groups.values()].flatMap(({ datapathKey, groupKey, tunnels }) => {
     const members = [...tunnels].sort(([a], [b]) => a - b);
-    return [[0, members[0]?.[1] ?? ''] as const, ...members].map(([tunnel, chassis], index): TableEntry => ({
-      table: 'remote_members',
-      key: hexKey(encodeRemoteMemberKey({ datapathKey, groupKey, tunnel })),
-      value: encodeRemoteMember({ nextTunnel: members[index]?.[0] ?? 0 }),
-      owner: chassisRef(chassis),
-    }));
+    return [[0, members[0]?.[1] ?? ''] as const, ...members].map(
+      ([tunnel, chassis], index): TableEntry => ({
+        table: 'remote_members',
+        key: hexKey(encodeRemoteMemberKey({ datapathKey, groupKey, tunnel })),
+        value: encodeRemoteMember({ nextTunnel: members[index]?.[0] ?? 0 }),
+        owner: chassisRef(chassis),
+      }),
+    );
   });
 }
 

@@ -1,4 +1,4 @@
-import { type Ifindex, type Mac, macFromBytes } from '../../common/addresses.js';
+import { type Ifindex, type Mac, macBytes, macFromBytes } from '../../common/addresses.js';
 
 /** rtnetlink's wire format (rtnetlink(7), linux/rtnetlink.h, linux/if_link.h): host byte order, 4-byte alignment. */
 export const messageTypes = {
@@ -44,7 +44,6 @@ const linkAttributes = {
   linkNetnsid: 37,
   gsoMaxSegments: 40,
   gsoMaxSize: 41,
-
 } as const;
 const linkInfoKind = 1;
 const linkInfoData = 2;
@@ -133,7 +132,7 @@ export function encodeGetLink(sequence: number, ifindex?: Ifindex): Buffer {
 }
 
 /** Asks for a new veth pair, both ends in this namespace and down. */
-export function encodeCreateVeth(sequence: number, name: string, peerName: string): Buffer {
+export function encodeCreateVeth(sequence: number, name: string, peerName: string, mac?: Mac): Buffer {
   const { request, acknowledge, create, exclusive } = requestFlags;
   const peer = Buffer.concat([interfaceInfo(0), encodeText(linkAttributes.name, peerName)]);
   const data = encodeAttribute(linkInfoData, encodeAttribute(vethInfoPeer, peer));
@@ -144,6 +143,7 @@ export function encodeCreateVeth(sequence: number, name: string, peerName: strin
   return encodeMessage(messageTypes.newLink, request | acknowledge | create | exclusive, sequence, [
     interfaceInfo(0),
     encodeText(linkAttributes.name, name),
+    ...(mac === undefined ? [] : [encodeAttribute(linkAttributes.address, Buffer.from(macBytes(mac)))]),
     info,
   ]);
 }
@@ -192,7 +192,12 @@ function align(length: number): number {
   return (length + 3) & ~3;
 }
 
-export function encodeMessage(type: number, flags: number, sequence: number, parts: readonly Buffer[]): Buffer {
+export function encodeMessage(
+  type: number,
+  flags: number,
+  sequence: number,
+  parts: readonly Buffer[],
+): Buffer {
   const header = Buffer.alloc(headerLength);
   const message = Buffer.concat([header, ...parts]);
   message.writeUInt32LE(message.length, 0);

@@ -1,6 +1,6 @@
 import os from 'node:os';
 
-import type { Ifindex } from '../../common/addresses.js';
+import type { Ifindex, Mac } from '../../common/addresses.js';
 import { KernelError, kernelError } from '../libbpf/kernel-error.js';
 import { openNetlinkSocket } from '../libbpf/netlink-socket.js';
 import {
@@ -43,9 +43,12 @@ export function readLinks(): Link[] {
     .filter((link) => link !== undefined);
 }
 
-/** Makes a veth pair in this network namespace, both ends down. Throws KernelError 'kernel_exists' when a name is taken. */
-export function createVeth(name: string, peerName: string): void {
-  request(`create interface ${name}`, encodeCreateVeth(sequence, name, peerName));
+/**
+ * Makes a veth pair in this network namespace, both ends down, the end `name` with the address `mac` where one is given.
+ * Throws KernelError 'kernel_exists' when a name is taken.
+ */
+export function createVeth(name: string, peerName: string, mac?: Mac): void {
+  request(`create interface ${name}`, encodeCreateVeth(sequence, name, peerName, mac));
 }
 
 export function setUp(ifindex: Ifindex): void {

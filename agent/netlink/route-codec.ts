@@ -32,7 +32,10 @@ export function decodeRoute(payload: Buffer): RouteAnswer | undefined {
   const out = attributes.get(routeAttributes.outInterface);
   if (out?.length !== 4) return undefined;
   const mtu = decodeAttributes(attributes.get(routeAttributes.metrics) ?? Buffer.alloc(0)).get(metricMtu);
-  return { ifindex: out.readUInt32LE(0) as Ifindex, mtu: mtu?.length === 4 ? mtu.readUInt32LE(0) : undefined };
+  return {
+    ifindex: out.readUInt32LE(0) as Ifindex,
+    mtu: mtu?.length === 4 ? mtu.readUInt32LE(0) : undefined,
+  };
 }
 
 /** Asks for all addresses of all interfaces. */

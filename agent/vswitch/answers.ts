@@ -1,6 +1,5 @@
 import type { RowValues } from '../../ovsdb/columns.js';
 import { byUuid, type Operation, update } from '../../ovsdb/operations.js';
-import { packageVersion } from '../../common/package-root.js';
 import type { Link, Links } from '../links.js';
 import { suppliedInterfaceTypes } from './interface-types.js';
 import { resolveDevice } from './interfaces.js';
@@ -13,6 +12,12 @@ import {
   vswitchTables,
 } from './tables.js';
 import { type BridgeInterfaces, isLocalInterface, type Topology } from './topology.js';
+
+/**
+ * The release of Open vSwitch whose way with its database the agent follows, for clients that look before they use a
+ * feature: the agent's own version would tell them of an ancient one.
+ */
+export const followedOvsVersion = '3.1.0';
 
 type InterfaceValues = RowValues<VswitchTables['interface']>;
 type OpenVswitchValues = RowValues<VswitchTables['openVswitch']>;
@@ -100,7 +105,7 @@ function interfaceOperations(
 
 function rootOperations(row: OpenVswitchRow): readonly Operation[] {
   const values: OpenVswitchValues = {
-    ...(row.ovs_version === undefined && { ovs_version: packageVersion }),
+    ...(row.ovs_version === undefined && { ovs_version: followedOvsVersion }),
     ...(row.datapath_types.length === 0 && { datapath_types: ['system'] }),
     ...(row.iface_types.length === 0 && { iface_types: [...suppliedInterfaceTypes] }),
     ...(row.cur_cfg !== row.next_cfg && { cur_cfg: row.next_cfg }),

@@ -1,13 +1,12 @@
 import test from 'ava';
 import fc from 'fast-check';
 
-import { vswitchdAnswers } from '../../agent/vswitch/answers.js';
+import { followedOvsVersion, vswitchdAnswers } from '../../agent/vswitch/answers.js';
 import { installedMarks } from '../../agent/vswitch/installed-marks.js';
 import { readVifInterfaces } from '../../agent/vswitch/interfaces.js';
 import { attachEndName } from '../../agent/vswitch/internal-devices.js';
 import { assignOfports } from '../../agent/vswitch/ofports.js';
 import { readTopology } from '../../agent/vswitch/topology.js';
-import { packageVersion } from '../../common/package-root.js';
 import { FakeDatabase } from './support/fake-database.js';
 import { FakeDevices, makeLink } from './support/fake-devices.js';
 
@@ -68,7 +67,7 @@ test('the root row: what is empty is filled in, what is there stays, cur_cfg fol
   t.deepEqual(rows.root.datapath_types, ['system']);
   const empty = database();
   await answer(t, empty, new FakeDevices());
-  t.is(empty.root.ovs_version, packageVersion);
+  t.is(empty.root.ovs_version, followedOvsVersion);
 });
 
 test('cur_cfg is written last', (t) => {

@@ -6,6 +6,7 @@ import { eventually } from './support/eventually.js';
 import type { FakeDataPlane } from './support/fake-data-plane.js';
 import { makeUpdate, portResource, switchResource } from './support/intents.js';
 import { nodeIds, Rig } from './support/rig.js';
+import { parseMac } from '../../common/addresses.js';
 
 const sw0 = switchResource('sw0', 1);
 
@@ -68,11 +69,12 @@ test('a quiet node writes nothing', async (t) => {
 test('an interface of type internal gets its device, keeps it in another namespace, and loses it with its row', async (t) => {
   const r = rig(t);
   const attachEnd = attachEndName('ovnmeta');
-  r.database.plug('ovnmeta', 'lp1', { type: 'internal' });
+  r.database.plug('ovnmeta', 'lp1', { type: 'internal', mac: '02:00:00:00:00:77' });
   r.update(makeUpdate([sw0, portResource('lp1', 1)]));
   await eventually(() => r.installed('ovnmeta') === 'true');
   t.deepEqual(r.devices.created, [`ovnmeta ${attachEnd}`]);
   t.true(r.devices.links.get(attachEnd)?.adminUp);
+  t.is(r.devices.links.get('ovnmeta')?.mac, parseMac('02:00:00:00:00:77'));
   t.deepEqual(ports(r.plane), [r.devices.links.get(attachEnd)?.ifindex]);
   const { ifindex } = r.database.interface('ovnmeta');
   t.is(ifindex, r.devices.links.get('ovnmeta')?.ifindex);

@@ -212,11 +212,16 @@ const refused: Readonly<Record<string, readonly [reason: string, outer: Payload 
     'tunnel_option',
     fromRemote(geneve({ ...keys, optionClass: 0x0103 }, good)),
   ],
-  'with an option of another type': ['tunnel_option', fromRemote(geneve({ ...keys, optionType: 0x81 }, good))],
+  'with an option of another type': [
+    'tunnel_option',
+    fromRemote(geneve({ ...keys, optionType: 0x81 }, good)),
+  ],
   'without options': ['tunnel_option', fromRemote(geneve({ ...keys, optionBytes: new Uint8Array(0) }, good))],
   'with a second option': [
     'tunnel_option',
-    fromRemote(geneve({ ...keys, optionBytes: Uint8Array.of(1, 2, 0x80, 1, 0, 19, 0, 11, 1, 2, 0, 0) }, good)),
+    fromRemote(
+      geneve({ ...keys, optionBytes: Uint8Array.of(1, 2, 0x80, 1, 0, 19, 0, 11, 1, 2, 0, 0) }, good),
+    ),
   ],
   'of another Geneve version': ['tunnel_malformed', fromRemote(geneve({ ...keys, version: 1 }, good))],
   'that is a control message': ['tunnel_malformed', fromRemote(geneve({ ...keys, flags: 0xc0 }, good))],
@@ -225,7 +230,10 @@ const refused: Readonly<Record<string, readonly [reason: string, outer: Payload 
     'tunnel_malformed',
     fromRemote(geneve(keys, good.subarray(0, 13))),
   ],
-  'that ends in its option': ['tunnel_malformed', fromRemote(udp({ source: 1, destination: 6081 }, Uint8Array.of(2, 0x40, 0x65, 0x58, 0, 0, 7, 0, 1, 2)))],
+  'that ends in its option': [
+    'tunnel_malformed',
+    fromRemote(udp({ source: 1, destination: 6081 }, Uint8Array.of(2, 0x40, 0x65, 0x58, 0, 0, 7, 0, 1, 2))),
+  ],
   'that is cut off': ['tunnel_malformed', outer.subarray(0, outer.length - 3)],
 };
 
@@ -287,7 +295,10 @@ function withTos(frame: Uint8Array, tos: number, offset: number): Uint8Array {
 
 test('explicit congestion notification crosses as RFC 6040 and Open vSwitch have it', (t) => {
   const { sw, arrive } = open(t);
-  const frame = ethernet({ source: macOf(1), destination: remote.mac }, ipv4({ source: ip4Of(1), destination: ip4Of(9) }, icmp()));
+  const frame = ethernet(
+    { source: macOf(1), destination: remote.mac },
+    ipv4({ source: ip4Of(1), destination: ip4Of(9) }, icmp()),
+  );
   const outerOf = (inner: number): number => sw.send(1, withTos(frame, inner, 14)).packet[15] ?? -1;
   t.deepEqual([0x00, 0xb9, 0xba, 0xbb].map(outerOf), [0, 1, 2, 2], 'DSCP is not copied, CE becomes ECT(0)');
 
@@ -309,7 +320,8 @@ for (const [underlay, overlay] of Object.entries(overlays)) {
   test(`the longest packet passes a tunnel over ${underlay}, and one byte more is answered with ICMP`, (t) => {
     const { sw } = open(t, overlay);
     const mtu = tunnelMtu - overlay.overhead;
-    const datagram = (bytes: number) => big4(bytes - 28, (payload) => udp({ source: 7, destination: 8 }, payload));
+    const datagram = (bytes: number) =>
+      big4(bytes - 28, (payload) => udp({ source: 7, destination: 8 }, payload));
     t.is(sw.send(1, datagram(mtu)).packet.length, tunnelMtu + 14);
     t.deepEqual(sw.harness.drops(1), {});
 
@@ -326,7 +338,11 @@ for (const [underlay, overlay] of Object.entries(overlays)) {
     t.is(bytes.readUInt16BE(34), 0x0304, 'fragmentation needed');
     t.is(checksum(packet.subarray(34)), 0);
     t.is(bytes.readUInt16BE(40), mtu);
-    t.deepEqual(packet.subarray(42, 42 + 26), sent.subarray(14, 14 + 26), 'quotes the packet up to its checksum');
+    t.deepEqual(
+      packet.subarray(42, 42 + 26),
+      sent.subarray(14, 14 + 26),
+      'quotes the packet up to its checksum',
+    );
   });
 }
 
@@ -351,7 +367,10 @@ test('the quoted checksum stays as it is if somebody fills it in', (t) => {
   const { sw } = open(t);
   const fields = { tcp: [20 + 16, tcp], udp: [20 + 6, udp] } as const;
   for (const [name, [offset, transport]] of Object.entries(fields)) {
-    const { packet } = sw.send(1, big4(1500, (payload) => transport({ source: 7, destination: 8 }, payload)));
+    const { packet } = sw.send(
+      1,
+      big4(1500, (payload) => transport({ source: 7, destination: 8 }, payload)),
+    );
     const quoted = packet.subarray(42);
     const filled = checksum(quoted.subarray(20));
     t.is(filled, Buffer.from(quoted).readUInt16BE(offset), name);
@@ -361,7 +380,10 @@ test('the quoted checksum stays as it is if somebody fills it in', (t) => {
 const unanswered: Readonly<Record<string, Uint8Array>> = {
   'a later fragment': ethernet(
     { source: macOf(1), destination: remote.mac },
-    ipv4({ source: ip4Of(1), destination: ip4Of(9), fragmentOffset: 8 }, udp({ source: 1, destination: 2 }, new Uint8Array(1500))),
+    ipv4(
+      { source: ip4Of(1), destination: ip4Of(9), fragmentOffset: 8 },
+      udp({ source: 1, destination: 2 }, new Uint8Array(1500)),
+    ),
   ),
   'no IP': ethernet({ source: macOf(1), destination: remote.mac }, raw(0x88b5, new Uint8Array(1500))),
 };
@@ -404,7 +426,13 @@ test('a broadcast that is too big for a tunnel is still flooded here, and counte
 test('a port behind no tunnel is not plugged in anywhere', (t) => {
   const { sw } = open(t);
   sw.harness.put('ports_by_key', { datapathKey, portKey: remote.key }, { slot: 0, tunnel: 0 });
-  t.is(sw.send(1, big4(20, (payload) => udp({ source: 1, destination: 2 }, payload))).verdict, verdicts.drop);
+  t.is(
+    sw.send(
+      1,
+      big4(20, (payload) => udp({ source: 1, destination: 2 }, payload)),
+    ).verdict,
+    verdicts.drop,
+  );
   t.deepEqual(sw.harness.drops(1), { destination_not_plugged: 1 });
 });
 
@@ -415,7 +443,11 @@ test('the relay takes orders by mark and nothing else', (t) => {
   t.is(run(0x5a000000 | 99).verdict, verdicts.drop);
   t.is(run(0).verdict, verdicts.drop);
   t.deepEqual(sw.harness.drops(0), {}, "what the host says there is nobody's packet");
-  const segments = sw.harness.run(good, { mark: 0x5b000000 | 1, ifindex: underlay, gsoSegments: 2, gsoSize: 30 }, 'relay_ingress');
+  const segments = sw.harness.run(
+    good,
+    { mark: 0x5b000000 | 1, ifindex: underlay, gsoSegments: 2, gsoSize: 30 },
+    'relay_ingress',
+  );
   t.is(segments.verdict, verdicts.drop);
   t.deepEqual(sw.harness.drops(1), { tunnel_failed: 2 });
 });
@@ -424,5 +456,8 @@ test('every drop reason of tunnels has a test', (t) => {
   const elsewhere = ['tunnel_congestion', 'tunnel_failed', 'tunnel_too_big'];
   const tested = new Set([...Object.values(refused).map(([reason]) => reason), ...elsewhere]);
   const reasons = dropReasons.map(({ name }) => name).filter((name) => name.startsWith('tunnel_'));
-  t.deepEqual(reasons.filter((name) => !tested.has(name)), []);
+  t.deepEqual(
+    reasons.filter((name) => !tested.has(name)),
+    [],
+  );
 });

@@ -3,7 +3,13 @@ import fc from 'fast-check';
 
 import { macBytes, parseMac, type Uuid } from '../../common/addresses.js';
 import { v1 } from '../../common/proto.js';
-import { checkReport, FdbWishes, maximumWishesPerNode, planWish } from '../../controller/fdb-learning.js';
+import {
+  checkReport,
+  FdbWishes,
+  maximumRowsPerDatapath,
+  maximumWishesPerNode,
+  planWish,
+} from '../../controller/fdb-learning.js';
 import { FdbStore } from '../../controller/fdb-store.js';
 import { learnsMacs } from '../../controller/learns-macs.js';
 import { Model, nothingDirty } from '../../controller/model.js';
@@ -212,7 +218,7 @@ test('a full datapath takes no new rows', (t) => {
   const model = new Model(world.nb.tables, world.sb.tables);
   const { datapath_key: datapathKey, port_key: portKey } = keysOf(world, sw0, lp1);
   const full = Object.create(model, {
-    fdbCount: { value: () => 16_384 },
+    fdbCount: { value: () => maximumRowsPerDatapath },
     fdb: { value: () => undefined },
   }) as Model;
   const mac = parseMac(learnt);

@@ -25,6 +25,8 @@ export interface PortDescription {
 /** A logical switch with everything plugged in on one hypervisor. */
 export interface SwitchDescription {
   readonly name: string;
+  /** Logical_Switch.other_config */
+  readonly vlanPassthru: boolean;
   readonly ports: readonly PortDescription[];
 }
 
@@ -163,7 +165,11 @@ function portDescription(name: string, index: number): fc.Arbitrary<PortDescript
 export function switchDescription(name: string): fc.Arbitrary<SwitchDescription> {
   return fc.integer({ min: 1, max: maximumPorts }).chain((count) => {
     const ports = Array.from({ length: count }, (_, index) => portDescription(`${name}p${index + 1}`, index));
-    return fc.tuple(...ports).map((all) => ({ name, ports: all }));
+    const vlanPassthru = fc.oneof(
+      { weight: 3, arbitrary: fc.constant(false) },
+      { weight: 1, arbitrary: fc.constant(true) },
+    );
+    return fc.record({ name: fc.constant(name), vlanPassthru, ports: fc.tuple(...ports) });
   });
 }
 
@@ -189,9 +195,10 @@ function ovsdbSet(values: readonly string[]): string {
 }
 
 /** The arguments of one ovn-nbctl call that makes the switch. */
-export function nbctlCommands({ name, ports }: SwitchDescription): readonly string[] {
+export function nbctlCommands({ name, vlanPassthru, ports }: SwitchDescription): readonly string[] {
   return [
-    ...['--', 'ls-add', name],
+    ...['--', 'ls-add', name, '--', 'set', 'Logical_Switch', name],
+    `other_config:vlan-passthru=${vlanPassthru}`,
     ...ports.flatMap((port) => [
       ...['--', 'lsp-add', name, port.name, '--', 'set', 'Logical_Switch_Port', port.name],
       `enabled=${port.enabled}`,
@@ -208,10 +215,10 @@ export function allowsZero({ ports }: SwitchDescription): boolean {
 }
 
 /** For a failure's report. */
-export function describeSwitch({ name, ports }: SwitchDescription): string {
+export function describeSwitch({ name, vlanPassthru, ports }: SwitchDescription): string {
   const lines = ports.map((port) => {
     const state = port.enabled ? '' : ' disabled';
     return `  ${port.name}${state} addresses ${ovsdbSet(addressesColumn(port))} port_security ${ovsdbSet(portSecurityColumn(port))}`;
   });
-  return [`switch ${name}`, ...lines].join('\n');
+  return [`switch ${name}${vlanPassthru ? ' with vlan-passthru' : ''}`, ...lines].join('\n');
 }

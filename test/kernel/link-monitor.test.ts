@@ -9,6 +9,7 @@ import { type Logger, silentLogger } from '../../common/log.js';
 import { packageRoot } from '../../common/package-root.js';
 import { waitFor } from '../../testbed/wait.js';
 import { createGuest, enterPrivateNamespaces, findIfindex, runSync } from '../support/private-namespace.js';
+import { parseMac } from '../../common/addresses.js';
 
 enterPrivateNamespaces();
 
@@ -135,6 +136,14 @@ test.serial('a process that monitors links ends when it wants to', (t) => {
     t.is(status, expected, ending);
     t.regex(stdout, /^\d+ links/);
   }
+});
+
+test.serial('the first end of a pair gets the address that is asked for', (t) => {
+  const mac = parseMac('02:00:00:00:00:77');
+  createVeth('mac0', 'mac1', mac);
+  t.is(readLinks().find(({ name }) => name === 'mac0')?.mac, mac);
+  t.not(readLinks().find(({ name }) => name === 'mac1')?.mac, mac);
+  deleteLink(findIfindex('mac0'));
 });
 
 test.serial('requests that the kernel refuses', (t) => {

@@ -1,7 +1,8 @@
 import test from 'ava';
 import fc from 'fast-check';
 
-import { defaultLimits, type FramingLimits, type Message, MessageReader } from '../../ovsdb/framing.js';
+import { type Message, MessageReader } from '../../ovsdb/framing.js';
+import { defaultLimits, type FramingLimits } from '../../ovsdb/framing-limits.js';
 import { ProtocolError } from '../../ovsdb/index.js';
 import type { Json } from '../../ovsdb/json.js';
 import type { PieceSink } from '../../ovsdb/piece-cutter.js';

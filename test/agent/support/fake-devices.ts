@@ -49,11 +49,11 @@ export class FakeDevices implements Devices {
   }
 
   /** As with the kernel, the new devices are known when its notification has come. */
-  createVeth(name: string, peerName: string): void {
+  createVeth(name: string, peerName: string, mac?: Mac): void {
     this.created.push(`${name} ${peerName}`);
     const down = { kind: 'veth', adminUp: false, operUp: false };
     this.#pending.push(() => {
-      this.#links.set(name, makeLink(name, this.#nextIfindex++, down));
+      this.#links.set(name, makeLink(name, this.#nextIfindex++, { ...down, ...(mac && { mac }) }));
       this.#links.set(peerName, makeLink(peerName, this.#nextIfindex++, down));
     });
     setImmediate(() => {
@@ -76,7 +76,8 @@ export class FakeDevices implements Devices {
 
   configureRelay(ifindex: Ifindex): void {
     for (const link of [...this.#links.values()]) {
-      if (link.ifindex === ifindex) this.#links.set(link.name, { ...link, mtu: 65535, adminUp: true, operUp: true });
+      if (link.ifindex === ifindex)
+        this.#links.set(link.name, { ...link, mtu: 65535, adminUp: true, operUp: true });
     }
     this.#notify();
   }
