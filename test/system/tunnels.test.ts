@@ -108,7 +108,10 @@ test.serial('a sender is told how much fits through the tunnel', async (t) => {
   const { stdout, stderr } = await ping('-M', 'do', '-s', String(fits + 1), vm2.address);
   t.regex(stdout + stderr, new RegExp(`From ${vm2.address} .*mtu ?= ?${tunnelMtu}`));
   // Whoever sends too long a fragment is told, too: vm1 knows already, vm2 learns it with its first answer.
-  await waitFor('fragments pass', async () => (await ping('-M', 'want', '-s', '3000', vm2.address)).status === 0);
+  await waitFor(
+    'fragments pass',
+    async () => (await ping('-M', 'want', '-s', '3000', vm2.address)).status === 0,
+  );
   const answer6 = await ping('-M', 'do', '-s', String(tunnelMtu - 47), ip6);
   t.regex(answer6.stdout + answer6.stderr, new RegExp(`mtu ?= ?${tunnelMtu}`));
   t.is(await drops(hv1, 'tunnel_too_big'), 2);
