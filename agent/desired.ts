@@ -18,6 +18,8 @@ const modules: readonly IoModule[] = [l2Switch, portSecurity, arpNdResponder, tu
 export interface Desired extends KernelTarget {
   readonly plugged: readonly PluggedPort[];
   readonly owner: (table: TableName, key: string) => ResourceRef | undefined;
+  /** The chassis that are not reached without the program on an interface of the underlay. */
+  readonly behind: (ifindex: Ifindex) => readonly ResourceRef[];
   readonly problems: readonly ResourceProblem[];
 }
 
@@ -61,6 +63,12 @@ function underlayHooks(
   return hooks;
 }
 
+function chassisBehind({ tunnels: all }: TunnelPlan, ifindex: Ifindex): readonly ResourceRef[] {
+  return [...all.values()]
+    .filter(({ route, relay }) => route.ifindex === ifindex || relay.outOf === ifindex)
+    .map(({ chassis }) => ({ kind: 'Chassis', name: chassis }));
+}
+
 /** Depends on its arguments only, and not on their order. */
 export function computeDesired(
   intent: Intent,
@@ -93,6 +101,7 @@ export function computeDesired(
     attachments: attachmentsOf(interfaces),
     underlay: underlayHooks(tunnelPlan, attachmentsOf(interfaces)),
     owner: (table, key) => owners.get(table)?.get(key),
+    behind: (ifindex) => chassisBehind(tunnelPlan, ifindex),
     problems: [...missingSwitches(intent), ...outputs.flatMap(({ problems }) => problems)],
   };
 }

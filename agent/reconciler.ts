@@ -17,6 +17,7 @@ import { KernelApplier } from './kernel-applier.js';
 import type { Devices } from './links.js';
 import type { PluggedPort } from './modules/io-module.js';
 import { ProblemLog } from './problem-log.js';
+import { reportTunnel } from './tunnel-report.js';
 import { findRelay, relayNames } from './relay.js';
 import type { ResourceProblem } from './resources.js';
 import { SeenTimes } from './seen-times.js';
@@ -259,7 +260,8 @@ export class Reconciler {
     if (!isWanted || findRelay(devices.links) !== undefined) return false;
     const ends = [relayNames.into, relayNames.outOf].map((name) => devices.links.get(name));
     try {
-      if (ends.every((link) => link === undefined)) devices.createVeth(relayNames.into, relayNames.outOf, undefined);
+      if (ends.every((link) => link === undefined))
+        devices.createVeth(relayNames.into, relayNames.outOf, undefined);
       for (const link of ends) if (link !== undefined) devices.configureRelay(link.ifindex);
       return true;
     } catch (error) {
@@ -308,6 +310,7 @@ export class Reconciler {
     controller.setStatus({
       drift_repaired: this.#driftRepaired,
       attach_mode: dataPlane.attachMode,
+      tunnels: this.#kernel.tunnels.map((tunnel) => reportTunnel(tunnel, this.#options.devices.links)),
       maps: dataPlane.usage().map((usage) => ({ ...usage })),
     });
   }

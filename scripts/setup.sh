@@ -25,6 +25,7 @@ ps procps
 nsenter util-linux
 openssl openssl
 tcpdump tcpdump
+ethtool ethtool
 ovsdb-server openvswitch-switch
 ovs-vsctl openvswitch-switch
 /usr/share/openvswitch/vswitch.ovsschema openvswitch-switch

@@ -98,7 +98,20 @@ export class Capture {
   ): Promise<Capture> {
     const name = `capture-${namespace.name}-${device}-${performance.now().toFixed(0)}`;
     const file = bed.file(`${name}.pcap`);
-    const command = ['tcpdump', '-U', '--immediate-mode', '-n', '-p', '-i', device, '-w', file, '-Z', 'root', ...filter];
+    const command = [
+      'tcpdump',
+      '-U',
+      '--immediate-mode',
+      '-n',
+      '-p',
+      '-i',
+      device,
+      '-w',
+      file,
+      '-Z',
+      'root',
+      ...filter,
+    ];
     const daemon = bed.daemon({ name, command: namespace.command(command) });
     daemon.start();
     await waitFor(`${name} has begun`, () => existsSync(file) && statSync(file).size >= 24);
