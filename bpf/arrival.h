@@ -11,7 +11,6 @@ enum {
 	/* linux/bpf.h from 6.3 on */
 	ADJUST_ROOM_DECAP_IP4 = 1 << 7,
 	ADJUST_ROOM_DECAP_IP6 = 1 << 8,
-	SHORT_FRAME_LENGTH = ETH_HLEN + sizeof(struct ipv6hdr),
 };
 
 /* The outer headers of what may be a tunnel packet. */
@@ -121,30 +120,27 @@ static __always_inline int check_passage(const struct passage *passage, __u32 *s
 }
 
 /* Removes what is between the outer Ethernet header and the inner network layer. skb->protocol becomes that of the inner
- * packet where it is IP and the kernel can (Linux 6.3); `deliver` knows what to do where it is not. */
+ * packet where it is IP and the kernel can (Linux 6.3); `deliver` knows what to do where it is not. ARP is called IPv4
+ * over an IPv6 underlay, as no less than an IPv6 header may be left otherwise. */
 static __always_inline bool remove_outer(struct __sk_buff *skb, __u32 length, __be16 type)
 {
 	__u64 flags = 0;
 
-	if (type != skb->protocol && type == bpf_htons(ETH_P_IP))
-		flags = ADJUST_ROOM_DECAP_IP4;
-	else if (type != skb->protocol && type == bpf_htons(ETH_P_IPV6))
+	if (type != skb->protocol && type == bpf_htons(ETH_P_IPV6))
 		flags = ADJUST_ROOM_DECAP_IP6;
+	else if (type != skb->protocol && skb->protocol == bpf_htons(ETH_P_IPV6))
+		flags = ADJUST_ROOM_DECAP_IP4;
 	if (flags && bpf_skb_adjust_room(skb, -(__s32)length, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO | flags) == 0)
 		return true;
 	return bpf_skb_adjust_room(skb, -(__s32)length, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO) == 0;
 }
 
-/* bpf_skb_adjust_room leaves no less than an IP header of the outer family. A shorter frame is moved by hand. */
-static __always_inline bool move_short_frame(struct __sk_buff *skb, __u32 offset)
+/* bpf_skb_adjust_room leaves no less than an IP header, so a shorter frame is made longer first. The kernel lets that be
+ * undone unless GRO or a veth has noted where the outer transport header was: then the frame has padding, as short
+ * frames have on a wire. */
+static __always_inline bool remove_outer_of_short(struct __sk_buff *skb, __u32 length, __be16 type)
 {
-	__u8 frame[SHORT_FRAME_LENGTH];
-	__u32 length = skb->len - offset;
-
-	if (length < ETH_HLEN || length > sizeof(frame) || bpf_skb_load_bytes(skb, offset, frame, length) != 0)
-		return false;
-	return bpf_skb_store_bytes(skb, 0, frame, length, BPF_F_INVALIDATE_HASH) == 0 &&
-	       bpf_skb_change_tail(skb, length, 0) == 0;
+	return bpf_skb_change_tail(skb, skb->len + sizeof(struct ipv6hdr), 0) == 0 && remove_outer(skb, length, type);
 }
 
 /* Takes the frame out of its tunnel packet. */
@@ -152,6 +148,7 @@ static __always_inline int decapsulate(struct __sk_buff *skb, const struct outer
 {
 	__u32 inner_offset = outer->udp_offset + sizeof(struct geneve_packet);
 	struct ethernet ethernet;
+	__u32 length;
 
 	/* What is behind the outer IP packet is no part of it. */
 	if (!is_gso(skb) && skb->len > ETH_HLEN + outer->ip_length &&
@@ -159,8 +156,12 @@ static __always_inline int decapsulate(struct __sk_buff *skb, const struct outer
 		return DROP_TUNNEL_FAILED;
 	if (!load(skb, inner_offset, &ethernet, sizeof(ethernet)))
 		return DROP_TUNNEL_MALFORMED;
-	if (!remove_outer(skb, inner_offset, ethernet.type))
-		return move_short_frame(skb, inner_offset) ? VERDICT_PASS : DROP_TUNNEL_FAILED;
+	length = skb->len - inner_offset;
+	if (!remove_outer(skb, inner_offset, ethernet.type) &&
+	    (is_gso(skb) || !remove_outer_of_short(skb, inner_offset, ethernet.type)))
+		return DROP_TUNNEL_FAILED;
+	if (!is_gso(skb) && skb->len > length)
+		bpf_skb_change_tail(skb, length, 0);
 	if (bpf_skb_store_bytes(skb, 0, &ethernet, sizeof(ethernet), BPF_F_INVALIDATE_HASH) != 0)
 		return DROP_TUNNEL_FAILED;
 	return VERDICT_PASS;

@@ -50,7 +50,7 @@ function padded(text: string): Uint8Array {
 interface Stage {
   readonly sw: TestSwitch;
   readonly underlay: number;
-  arrive(outer: Payload | Uint8Array, context?: TestContext): Run;
+  readonly arrive: (outer: Payload | Uint8Array, context?: TestContext) => Run;
 }
 
 /** A switch of which one port is on another chassis. */

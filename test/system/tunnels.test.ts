@@ -227,7 +227,7 @@ test.serial(
     const { network, hv1, vm1 } = await openTwo(t);
     const seen = await Capture.start(network.bed, vm1.namespace, 'eth0', 'ether', 'src', '02:66:00:00:00:01');
     const frame = `02000000000102660000000188b5${'00'.repeat(40)}`;
-    const packet = `0240655800000100010280010002000${1}${frame}`;
+    const packet = `02406558000001000102800100020001${frame}`;
     const send = `const s = require('node:dgram').createSocket('udp4'); s.send(Buffer.from(process.argv[1], 'hex'), 6081, '192.0.2.11', () => s.close());`;
     await network.central.namespace.runOk([process.execPath, '-e', send, packet]);
     await waitFor('the drop is counted', async () => (await drops(hv1, 'tunnel_unknown_source')) === 1);
@@ -235,3 +235,49 @@ test.serial(
     t.is((await network.central.namespace.run(['ping', '-c', '1', '-W', '1', '192.0.2.11'])).status, 0);
   },
 );
+
+test.serial('an IPv6 underlay', async (t) => {
+  const { network, hv1, hv2, vm1, vm2 } = await openTwo(t);
+  for (const [index, hv] of [hv1, hv2].entries()) {
+    await hv.namespace.runOk(['sysctl', '-qw', 'net.ipv6.conf.eth0.disable_ipv6=0']);
+    await hv.namespace.ip('addr', 'add', `2001:db8::${index + 1}/64`, 'dev', 'eth0', 'nodad');
+  }
+  for (const [index, hv] of [hv1, hv2].entries()) {
+    const ids = `external_ids:ovn-encap-ip="2001:db8::${index + 1}"`;
+    await hv.vsctl('--no-wait', 'set', 'Open_vSwitch', '.', ids);
+  }
+  const both = async () => {
+    const listed = (await Promise.all([hv1, hv2].map((hv) => hv.get('/metrics')))).map(({ body }) =>
+      parseMetrics(body),
+    );
+    return listed.every((samples) => sumOf(samples, 'iovn_agent_tunnels') === 1);
+  };
+  const rows = async () =>
+    (await network.central.sbctl('--bare', '--columns=ip', 'list', 'Encap')).split(/\s+/);
+  await waitFor('the addresses are in SB', async () => (await rows()).every((ip) => ip.startsWith('2001:')));
+  await network.sync();
+  await waitFor('both have a tunnel', both);
+  await vm1.canReach(vm2.address);
+  const capture = await Capture.start(
+    network.bed,
+    hv1.namespace,
+    'eth0',
+    'ip6',
+    'and',
+    'udp',
+    'port',
+    '6081',
+  );
+  await network.central.nbctl('lsp-set-addresses', 'vm2', `${vm2.mac} ${vm2.address}`, 'unknown');
+  await network.sync();
+  await vm1.namespace.ip('neigh', 'flush', 'dev', 'eth0');
+  t.is((await vm1.ping(vm2.address, { timeoutMs: 3000 })).received, 1, 'with ARP through the tunnel');
+  t.true(await transferTcp(vm1, vm2, 2_000_000));
+  t.true((await capture.stop()).length > 4);
+  const fits = 1500 - 78 - 28;
+  const ping = (bytes: number) =>
+    vm1.namespace.run(['ping', '-n', '-c', '1', '-W', '1', '-M', 'do', '-s', String(bytes), vm2.address]);
+  t.is((await ping(fits)).status, 0);
+  const { stdout, stderr } = await ping(fits + 1);
+  t.regex(stdout + stderr, /mtu ?= ?1422/);
+});
