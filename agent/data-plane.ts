@@ -68,6 +68,8 @@ export interface DataPlane {
   readonly attachMode: AttachMode;
   /** Slots that `ports` has, slot 0 (which no port uses) included. */
   readonly slotCount: number;
+  /** Entries that the table can hold. */
+  capacity(table: TableName): number;
   /** What is in the kernel now, read from it. */
   readTable(table: TableName): TableEntries;
   writeEntries(table: TableName, entries: TableEntries): readonly WriteFailure[];

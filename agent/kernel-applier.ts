@@ -1,14 +1,22 @@
 import type { Logger } from '../common/log.js';
 import { decodePort } from '../generated/bpf/layouts.js';
-import type { DataPlane } from './data-plane.js';
-import { attachmentsOf, computeDesired } from './desired.js';
+import type { DataPlane, TableName } from './data-plane.js';
+import { attachmentsOf, computeDesired, type Desired } from './desired.js';
+import { fitGroups } from './group-room.js';
 import type { Intent } from './intent.js';
 import { type InstallState, installState } from './interface-report.js';
 import { type Failure, KernelState } from './kernel-state.js';
 import { findLocalPorts, nestedPortProblems, type SlotKey, slotKey } from './local-ports.js';
 import type { PluggedPort } from './modules/io-module.js';
 import { decodeUint32 } from './modules/uint32.js';
-import { type KernelContents, limitAttachments, type Operation, plan } from './plan.js';
+import {
+  type KernelContents,
+  type KernelTarget,
+  limitAttachments,
+  type Operation,
+  plan,
+  type Portion,
+} from './plan.js';
 import { assignSlots } from './slots.js';
 import { planTunnels, recoverTunnelIds, type Tunnel, type Underlay } from './tunnels.js';
 import type { VifInterface } from './vswitch/interfaces.js';
@@ -24,6 +32,21 @@ export function recoverSlots(contents: KernelContents): ReadonlyMap<SlotKey, num
   return slots;
 }
 
+/** Whether something was removed from a full map, so that trying again may help. */
+function hasMadeRoom(
+  full: ReadonlySet<TableName>,
+  operations: readonly Operation[],
+  failures: readonly Failure[],
+): boolean {
+  const failed = new Set(failures.flatMap((failure) => (failure.kind === 'entry' ? [failure.key] : [])));
+  return operations.some(
+    (operation) =>
+      operation.kind === 'delete' &&
+      full.has(operation.table) &&
+      operation.keys.some((key) => !failed.has(key)),
+  );
+}
+
 /** So many, and the loop has its turn again: an attachment blocks for some milliseconds under tcx. */
 const attachmentsPerRound = 8;
 
@@ -31,6 +54,19 @@ export interface AppliedRound {
   readonly state: InstallState;
   /** Something waits for another round: a port for a slot that this one has made free, or attachments for their turn. */
   readonly again: boolean;
+}
+
+/** What the maps of the kernel could not take. */
+export interface MapRefusals {
+  /** Maps that refused something wanted in the last round; `ports` when a port was without a slot. */
+  readonly full: ReadonlySet<TableName>;
+  /** Writes that were refused because the map was full, since the start. */
+  readonly refusedWrites: ReadonlyMap<TableName, number>;
+}
+
+/** What was carried out of a plan. */
+interface Outcome extends Portion {
+  readonly failures: readonly Failure[];
 }
 
 export interface AttachedRound {
@@ -47,6 +83,8 @@ export class KernelApplier {
   #plugged: readonly PluggedPort[] = [];
   #tunnelIds: ReadonlyMap<string, number>;
   #tunnels: readonly Tunnel[] = [];
+  #full: ReadonlySet<TableName> = new Set();
+  readonly #refusedWrites = new Map<TableName, number>();
 
   /** Throws KernelError when the kernel can't be read. */
   constructor(dataPlane: DataPlane, log: Logger) {
@@ -71,6 +109,10 @@ export class KernelApplier {
     return this.#kernel.attachments.size;
   }
 
+  get refusals(): MapRefusals {
+    return { full: this.#full, refusedWrites: this.#refusedWrites };
+  }
+
   /** Everything that is wanted is put in place, everything else is removed. */
   apply(
     intent: Intent,
@@ -86,8 +128,8 @@ export class KernelApplier {
     for (const [key, slot] of slots) if (!this.#slots.has(key)) this.#dataPlane.resetCounters(slot);
     const tunnelPlan = planTunnels(intent.chassis, chassis.encaps, underlay, this.#tunnelIds);
     const desired = computeDesired(intent, interfaces, programmed, slots, tunnelPlan);
-    const { operations, postponed } = limitAttachments(plan(desired, this.#kernel), attachmentsPerRound);
-    const failures = this.#kernel.apply(operations);
+    const { operations, postponed, failures } = this.#bringAbout(desired);
+    this.#countRefusals(failures, unassigned.length);
     this.#slots = slots;
     this.#tunnelIds = tunnelPlan.ids;
     this.#tunnels = [...tunnelPlan.tunnels.values()];
@@ -97,7 +139,56 @@ export class KernelApplier {
     }
     const judged = localPorts.filter(({ device }) => !postponed.has(device.ifindex));
     const state = installState(desired, judged, refused, unassigned, failures);
-    return { state, again: postponed.size > 0 || (unassigned.length > 0 && released.length > 0) };
+    const hasRoom =
+      (unassigned.length > 0 && released.length > 0) || hasMadeRoom(this.#full, operations, failures);
+    return { state, again: postponed.size > 0 || hasRoom };
+  }
+
+  /** A second attempt where the kernel refuses a multicast member for another reason than the map's size. */
+  #bringAbout(desired: Desired): Outcome {
+    const first = this.#prepare(desired, new Set());
+    const members = first.operations.findIndex(
+      (operation) => operation.kind === 'write' && operation.table === 'multicast_members',
+    );
+    const failures = this.#kernel.apply(first.operations.slice(0, members + 1));
+    const refused = failures.filter(
+      (failure) => failure.kind === 'entry' && failure.table === 'multicast_members',
+    );
+    if (refused.length === 0) {
+      const rest = this.#kernel.apply(first.operations.slice(members + 1));
+      return { ...first, failures: [...first.failures, ...failures, ...rest] };
+    }
+    const keys = refused.flatMap((failure) => (failure.kind === 'entry' ? [failure.key] : []));
+    const second = this.#prepare(desired, new Set(keys));
+    const left = second.failures.filter((failure) => failure.kind !== 'entry' || !keys.includes(failure.key));
+    return { ...second, failures: [...left, ...refused, ...this.#kernel.apply(second.operations)] };
+  }
+
+  /** What is to be done, without the members of multicast groups that can not be written, which are its failures. */
+  #prepare(desired: Desired, refused: ReadonlySet<string>): Outcome {
+    const table = 'multicast_members';
+    const capacity = this.#dataPlane.capacity(table);
+    const actual = this.#kernel.tables.get(table) ?? new Map<string, Uint8Array>();
+    const wanted = desired.tables.get(table) ?? new Map<string, Uint8Array>();
+    const { entries, leftOut } = fitGroups(wanted, { actual, capacity, refused });
+    const target: KernelTarget = { ...desired, tables: new Map([...desired.tables, [table, entries]]) };
+    const message = `map ${table} is full: it takes ${capacity} entries`;
+    const failures = leftOut.map(
+      (key): Failure => ({ kind: 'entry', table, key, code: 'map_full', message }),
+    );
+    return { ...limitAttachments(plan(target, this.#kernel), attachmentsPerRound), failures };
+  }
+
+  #countRefusals(failures: readonly Failure[], portsWithoutSlot: number): void {
+    const refused = new Map<TableName, number>(portsWithoutSlot > 0 ? [['ports', portsWithoutSlot]] : []);
+    for (const failure of failures) {
+      if (failure.kind !== 'entry' || failure.code !== 'map_full') continue;
+      refused.set(failure.table, (refused.get(failure.table) ?? 0) + 1);
+    }
+    for (const [table, count] of refused) {
+      this.#refusedWrites.set(table, (this.#refusedWrites.get(table) ?? 0) + count);
+    }
+    this.#full = new Set(refused.keys());
   }
 
   /**

@@ -50,7 +50,7 @@ function createAgent(settings: AgentSettings, stateDir: StateDir, signal: AbortS
     objectFile,
     attachMode: settings.attach,
     maxPorts: settings.maxPorts,
-    mapSizes: { fdb: settings.maxLearned },
+    mapSizes: { ...settings.mapSizes, fdb: settings.maxLearned },
     log,
   });
   log.info('data plane opened', { attach: dataPlane.attachMode, bpffs: settings.bpffs });

@@ -2,7 +2,7 @@ import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
 import { dropReasons } from '../generated/bpf/layouts.js';
 import type { DatabaseStatus } from '../ovsdb/database.js';
-import type { DataPlane, PortCounters } from './data-plane.js';
+import { type DataPlane, type PortCounters, tableNames } from './data-plane.js';
 import type { Observer, ReconcilerView } from './reconciler.js';
 import type { SessionStatus } from './session.js';
 
@@ -183,6 +183,32 @@ function addStateMetrics(registry: Registry, { dataPlane, reconciler }: MetricSo
   }
 }
 
+function addRefusalMetrics(registry: Registry, { reconciler }: MetricSources): void {
+  const registers = [registry];
+  const labelNames = ['map'];
+  new Gauge({
+    name: `${prefix}map_full`,
+    help: '1 while a map of the data plane has no room for something that is wanted there.',
+    labelNames,
+    registers,
+    collect() {
+      const full = reconciler()?.refusals.full;
+      for (const map of tableNames) this.set({ map }, Number(full?.has(map) ?? false));
+    },
+  });
+  new Counter({
+    name: `${prefix}map_refused_writes_total`,
+    help: 'Entries that a full map of the data plane did not take; each is tried again every few seconds.',
+    labelNames,
+    registers,
+    collect() {
+      this.reset();
+      const refused = reconciler()?.refusals.refusedWrites;
+      for (const map of tableNames) this.inc({ map }, refused?.get(map) ?? 0);
+    },
+  });
+}
+
 /** The histograms that the reconciler feeds. */
 export function createObserver(registry: Registry): Observer {
   const registers = [registry];
@@ -208,5 +234,6 @@ export function createObserver(registry: Registry): Observer {
 export function addCollectedMetrics(registry: Registry, sources: MetricSources): void {
   addConnectionMetrics(registry, sources);
   addStateMetrics(registry, sources);
+  addRefusalMetrics(registry, sources);
   addPortMetrics(registry, createSampler(sources));
 }

@@ -13,7 +13,7 @@ import {
   nothingInstalled,
   reportInterfaces,
 } from './interface-report.js';
-import { KernelApplier } from './kernel-applier.js';
+import { KernelApplier, type MapRefusals } from './kernel-applier.js';
 import type { Devices } from './links.js';
 import type { PluggedPort } from './modules/io-module.js';
 import { ProblemLog } from './problem-log.js';
@@ -76,6 +76,7 @@ export interface ReconcilerView {
   readonly state: InstallState;
   readonly attachments: number;
   readonly tunnels: readonly Tunnel[];
+  readonly refusals: MapRefusals;
   readonly driftRepaired: number;
   readonly generationApplied: string;
   readonly actsForVswitchd: boolean;
@@ -135,6 +136,7 @@ export class Reconciler {
       state: this.#state,
       attachments: this.#kernel.attachmentCount,
       tunnels: this.#kernel.tunnels,
+      refusals: this.#kernel.refusals,
       driftRepaired: this.#driftRepaired,
       generationApplied: this.#answered?.intent.generation ?? '0',
       actsForVswitchd: this.#writer.actsForVswitchd,

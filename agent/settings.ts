@@ -2,7 +2,9 @@ import { logLevelOption, option, type Settings } from '../common/config.js';
 import { tlsOptions } from '../common/credentials.js';
 import { ConfigError } from '../common/errors.js';
 import { parseListenAddress, parseListenAddresses } from '../common/listen-address.js';
+import { constants } from '../generated/bpf/layouts.js';
 import { parseRemotes } from '../ovsdb/index.js';
+import type { TableName } from './data-plane.js';
 
 const attachModes = ['auto', 'tcx', 'clsact'] as const;
 /** Slots are an array in the kernel; a node with more VMs than this does not exist. */
@@ -27,6 +29,41 @@ function parseMaxLearned(text: string): number {
   const count = /^\d+$/.test(text) ? Number(text) : Number.NaN;
   if (count >= learnedLimits.minimum && count <= learnedLimits.maximum) return count;
   throw new ConfigError(`expected a number from ${learnedLimits.minimum} to ${learnedLimits.maximum}`);
+}
+
+/** Maps whose sizes no other flag gives, and the most entries that make sense; they take memory only for what is in them. */
+const sizedMaps = [
+  'destinations',
+  'neighbours',
+  'multicast_members',
+  'ports_by_key',
+  'remote_members',
+  'tunnel_endpoints',
+  'allowed_macs',
+  'allowed_addresses',
+  'allowed_prefixes',
+] as const satisfies readonly TableName[];
+const mapSizeLimits = { minimum: 2, maximum: 16_777_216 };
+
+export type AgentMapSizes = Readonly<Partial<Record<(typeof sizedMaps)[number], number>>>;
+
+function parseMapSizes(text: string): AgentMapSizes {
+  const sizes = text.split(',').map((each) => {
+    const [, name, digits] = /^([a-z_]+)=(\d+)$/.exec(each.trim()) ?? [];
+    const map = sizedMaps.find((candidate) => candidate === name);
+    const size = Number(digits);
+    if (map === undefined) {
+      throw new ConfigError(`'${each}': expected MAP=ENTRIES, the map one of ${sizedMaps.join(', ')}`);
+    }
+    if (size < mapSizeLimits.minimum || size > mapSizeLimits.maximum) {
+      const { minimum, maximum } = mapSizeLimits;
+      throw new ConfigError(`'${each}': expected from ${minimum} to ${maximum} entries`);
+    }
+    return [map, size] as const;
+  });
+  const named = new Map(sizes);
+  if (named.size < sizes.length) throw new ConfigError('expected each map once');
+  return Object.fromEntries(named);
 }
 
 function parseFolder(text: string): string {
@@ -86,7 +123,14 @@ export const agentOptions = {
     argument: 'N',
     description: 'ports that this node can hold, plus one',
     parse: parseMaxPorts,
-    default: 4096,
+    default: constants.DEFAULT_MAX_PORTS,
+  }),
+  mapSizes: option<AgentMapSizes>({
+    flag: '--map-size',
+    argument: 'MAP=N[,MAP=N…]',
+    description: `entries that maps of the data plane can hold: ${sizedMaps.join(', ')}`,
+    parse: parseMapSizes,
+    default: {},
   }),
   maxLearned: option({
     flag: '--max-learned',

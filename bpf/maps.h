@@ -31,7 +31,7 @@ struct {
 /* MAC within a switch -> the port that has it, on whichever node. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 65536);
+	__uint(max_entries, 131072);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct mac_key);
 	__type(value, struct destination);
@@ -49,7 +49,7 @@ struct {
 /* Port of a switch -> where it is. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 65536);
+	__uint(max_entries, 131072);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct port_key);
 	__type(value, struct port_place);
@@ -84,7 +84,7 @@ struct {
 /* IP within a switch -> the MAC to answer ARP requests and neighbour solicitations with. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 65536);
+	__uint(max_entries, 131072);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct neighbour_key);
 	__type(value, struct neighbour);

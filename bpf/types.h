@@ -11,7 +11,7 @@
 
 enum {
 	/* Local ports a node can hold at most; slot 0 stands for "no logical port". Overridden by the agent at load time. */
-	DEFAULT_MAX_PORTS = 4096,
+	DEFAULT_MAX_PORTS = 8192,
 	ETH_ADDRESS_LENGTH = 6,
 	/* Tunnel keys of OVN's well-known multicast groups (ovn-architecture(7), "Tunnel Encapsulations"). */
 	MULTICAST_FLOOD = 32768,

@@ -201,7 +201,10 @@ export class Controller {
     const { node, session } = link;
     if (Number(message.generation) > session.generation) return false;
     const answer = session.applied(Number(message.generation));
-    if (answer === undefined) return true;
+    if (answer === undefined) {
+      if (Number(message.generation) === node.generationApplied) node.setErrors(message.errors);
+      return true;
+    }
     node.applied(answer, message);
     this.#options.metrics.applySeconds.observe(message.apply_seconds);
     this.#touch(name);

@@ -7,8 +7,6 @@ const maxUnanswered = 8;
 interface Generation {
   readonly number: number;
   readonly nbCfg: number;
-  /** Keys of the resources it carries. */
-  readonly keys: readonly string[];
 }
 
 export interface Wanted {
@@ -19,8 +17,6 @@ export interface Wanted {
 /** What an agent's answer means. */
 export interface Answer {
   readonly nbCfg: number;
-  /** Keys of the resources that the answered generations carried. */
-  readonly keys: ReadonlySet<string>;
 }
 
 /**
@@ -59,8 +55,7 @@ export class NodeSession {
     this.#generation += 1;
     this.#sent = view;
     this.#sentNbCfg = nbCfg;
-    const keys = [...changed, ...removed].map(({ key }) => key);
-    this.#unanswered = [...this.#unanswered, { number: this.#generation, nbCfg, keys }];
+    this.#unanswered = [...this.#unanswered, { number: this.#generation, nbCfg }];
     this.#writing = true;
     const update = {
       generation: this.#generation,
@@ -70,7 +65,7 @@ export class NodeSession {
       removed: removed.map(({ kind, name }) => ({ kind, name })),
     };
     this.#write({ update }, () => this.#written());
-    return keys.length;
+    return changed.length + removed.length;
   }
 
   /** Takes in an Applied; undefined when it answers nothing that is open. */
@@ -80,7 +75,7 @@ export class NodeSession {
     if (last === undefined) return undefined;
     this.#unanswered = this.#unanswered.slice(answered.length);
     this.#resume();
-    return { nbCfg: last.nbCfg, keys: new Set(answered.flatMap(({ keys }) => keys)) };
+    return { nbCfg: last.nbCfg };
   }
 
   #written(): void {

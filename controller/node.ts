@@ -79,13 +79,18 @@ export class Node {
     return first ? [...new Set([...before.keys(), ...this.plugs.keys()])] : changedPlugs(before, this.plugs);
   }
 
-  /** Takes in the answer to generations that carried `keys`. */
-  applied({ nbCfg, keys }: Answer, message: Applied): void {
+  /** Takes in the first answer to a generation. */
+  applied({ nbCfg }: Answer, message: Applied): void {
     this.generationApplied = Number(message.generation);
     this.nbCfgApplied = nbCfg;
     this.lastApplySeconds = message.apply_seconds;
-    for (const key of keys) this.errors.delete(key);
-    for (const error of message.errors) {
+    this.setErrors(message.errors);
+  }
+
+  /** Everything that the agent can't apply at present. */
+  setErrors(errors: readonly ResourceError[]): void {
+    this.errors.clear();
+    for (const error of errors) {
       this.errors.set(resourceKey(error.id?.kind ?? '', error.id?.name ?? ''), error);
     }
   }

@@ -26,6 +26,7 @@ nsenter util-linux
 openssl openssl
 tcpdump tcpdump
 ethtool ethtool
+promtool prometheus
 ovsdb-server openvswitch-switch
 ovs-vsctl openvswitch-switch
 /usr/share/openvswitch/vswitch.ovsschema openvswitch-switch
@@ -59,7 +60,7 @@ apt_get() {
   }
 }
 
-# The packages of OVN and Open vSwitch start their daemons where systemd runs. Nothing here needs those, and
+# The packages of OVN, Open vSwitch and Prometheus start their daemons where systemd runs. Nothing here needs those, and
 # nobody asked for them: a policy-rc.d (see invoke-rc.d(8)) that answers 101 keeps them from starting.
 policy=/usr/sbin/policy-rc.d
 own_policy=no
@@ -76,7 +77,7 @@ install_packages() {
   apt_log=$(mktemp)
   say "installing with apt-get: $*"
   local services
-  services=$(printf '%s\n' "$@" | grep -xE 'openvswitch-switch|ovn-central|ovn-host' | tr '\n' ' ' || true)
+  services=$(printf '%s\n' "$@" | grep -xE 'openvswitch-switch|ovn-central|ovn-host|prometheus' | tr '\n' ' ' || true)
   if [ -n "$services" ] && [ ! -e "$policy" ]; then
     own_policy=yes
     printf '#!/bin/sh\nexit 101\n' >"$policy"

@@ -118,6 +118,10 @@ export class KernelDataPlane implements DataPlane, LearningPlane {
     return this.#tables.slotCount;
   }
 
+  capacity(table: TableName): number {
+    return this.#tables.capacity(table);
+  }
+
   readTable(table: TableName): TableEntries {
     return this.#tables.readTable(table);
   }

@@ -35,6 +35,10 @@ export class KernelTables {
     return this.#map('ports').info.maxEntries;
   }
 
+  capacity(table: TableName): number {
+    return this.#map(table).info.maxEntries;
+  }
+
   readTable(table: TableName): TableEntries {
     const map = this.#map(table);
     const { keySize } = map.info;

@@ -1,6 +1,6 @@
 import { formatIp, macBytes } from '../../common/addresses.js';
 import { encodeNeighbour, encodeNeighbourKey, ipFamily } from '../../generated/bpf/layouts.js';
-import type { NeighbourIntent } from '../intent.js';
+import type { NeighbourIntent, PortIntent } from '../intent.js';
 import type { ResourceProblem } from '../resources.js';
 import { hexKey, type IoModule, portRef, type SwitchPort, type TableEntry } from './io-module.js';
 
@@ -20,6 +20,27 @@ function duplicateAddress(
   return { ...portRef(port), code: 'duplicate_address', message };
 }
 
+interface PortNeighbours {
+  readonly datapathKey: number;
+  /** One for each of the port's addresses, in their order. */
+  readonly entries: readonly TableEntry[];
+}
+
+/** Ports are immutable: what was encoded for one is good until it is replaced or moves to another switch. */
+const encodedNeighbours = new WeakMap<PortIntent, PortNeighbours>();
+
+function encodeNeighbours({ port, datapathKey }: SwitchPort): readonly TableEntry[] {
+  const known = encodedNeighbours.get(port);
+  if (known?.datapathKey === datapathKey) return known.entries;
+  const owner = portRef(port);
+  const entries = port.neighbours.map(({ address, mac }): TableEntry => {
+    const value = encodeNeighbour({ portKey: port.portKey, mac: macBytes(mac) });
+    return { table: 'neighbours', key: keyOf(datapathKey, address), value, owner };
+  });
+  encodedNeighbours.set(port, { datapathKey, entries });
+  return entries;
+}
+
 /** Answers for the addresses of every port of the node's switches; of several ports with one address the first has it. */
 export const arpNdResponder: IoModule = {
   name: 'arp-nd-responder',
@@ -29,15 +50,14 @@ export const arpNdResponder: IoModule = {
     const entries: TableEntry[] = [];
     const problems: ResourceProblem[] = [];
     for (const each of ports) {
-      for (const neighbour of each.port.neighbours) {
-        const key = keyOf(each.datapathKey, neighbour.address);
-        const holder = holders.get(key);
+      for (const [index, entry] of encodeNeighbours(each).entries()) {
+        const holder = holders.get(entry.key);
         if (holder === undefined) {
-          holders.set(key, each);
-          const value = encodeNeighbour({ portKey: each.port.portKey, mac: macBytes(neighbour.mac) });
-          entries.push({ table: 'neighbours', key, value, owner: portRef(each.port) });
+          holders.set(entry.key, each);
+          entries.push(entry);
         } else if (holder.port !== each.port) {
-          problems.push(duplicateAddress(each, neighbour, holder));
+          const neighbour = each.port.neighbours[index];
+          if (neighbour !== undefined) problems.push(duplicateAddress(each, neighbour, holder));
         }
       }
     }

@@ -133,21 +133,20 @@ function groupsOf(plugged: readonly PluggedPort[]): readonly Group[] {
   return [...groups.values()];
 }
 
-/** One entry leads to each member, and the last to nobody. Whom an entry leads to owns it. */
+/** From the head at slot 0 to each member in turn, and from the last to nobody. An entry belongs to the member whose slot is in its key. */
 function listEntries({ datapathKey, groupKey, members }: Group): TableEntry[] {
-  const keyFrom = (slot: number): string => hexKey(encodeMemberKey({ datapathKey, groupKey, slot }));
-  return members.flatMap((member, index): TableEntry[] => {
-    const owner = portRef(member.port);
-    const previousSlot = members[index - 1]?.slot ?? 0;
-    const leadingHere: TableEntry = {
-      table: 'multicast_members',
-      key: keyFrom(previousSlot),
-      value: encodeMember({ nextSlot: member.slot }),
-      owner,
-    };
-    if (index < members.length - 1) return [leadingHere];
-    const end = { ...leadingHere, key: keyFrom(member.slot), value: encodeMember({ nextSlot: 0 }) };
-    return [leadingHere, end];
+  return [undefined, ...members].flatMap((member, index): TableEntry[] => {
+    const next = members[index];
+    const owner = member ?? next;
+    if (owner === undefined) return [];
+    return [
+      {
+        table: 'multicast_members',
+        key: hexKey(encodeMemberKey({ datapathKey, groupKey, slot: member?.slot ?? 0 })),
+        value: encodeMember({ nextSlot: next?.slot ?? 0 }),
+        owner: portRef(owner.port),
+      },
+    ];
   });
 }
 

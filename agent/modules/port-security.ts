@@ -9,7 +9,7 @@ import {
   encodeAllowedPrefixKey,
   ipFamily,
 } from '../../generated/bpf/layouts.js';
-import type { PortSecurityEntry } from '../intent.js';
+import type { PortIntent, PortSecurityEntry } from '../intent.js';
 import { hexKey, type IoModule, type PluggedPort, portRef, type TableEntry } from './io-module.js';
 
 const bothWays = allowedAddressFlags.ALLOWED_SOURCE | allowedAddressFlags.ALLOWED_DESTINATION;
@@ -149,9 +149,25 @@ function portEntries({ port, slot }: PluggedPort): TableEntry[] {
   });
 }
 
+interface PortRules {
+  readonly slot: number;
+  readonly entries: readonly TableEntry[];
+}
+
+/** Ports are immutable: what was encoded for one is good until it is replaced or gets another slot. */
+const encodedRules = new WeakMap<PortIntent, PortRules>();
+
+function rulesOf(plugged: PluggedPort): readonly TableEntry[] {
+  const known = encodedRules.get(plugged.port);
+  if (known?.slot === plugged.slot) return known.entries;
+  const entries = portEntries(plugged);
+  encodedRules.set(plugged.port, { slot: plugged.slot, entries });
+  return entries;
+}
+
 /** What the local ports may send and be sent (bpf/port_security.h; ovn-nb(5) Logical_Switch_Port.port_security). */
 export const portSecurity: IoModule = {
   name: 'port-security',
   tables: ['allowed_macs', 'allowed_addresses', 'allowed_prefixes'],
-  compute: ({ plugged }) => ({ entries: plugged.flatMap(portEntries), problems: [] }),
+  compute: ({ plugged }) => ({ entries: plugged.flatMap(rulesOf), problems: [] }),
 };

@@ -21,7 +21,7 @@ test.serial('metrics of both daemons say what happens', async (t) => {
   t.true(sumOf(agent, 'iovn_agent_apply_seconds_count') > 0);
   t.is(sumOf(agent, 'iovn_agent_port_up_seconds_count'), 2);
   t.true(sumOf(agent, 'iovn_agent_map_entries', { map: 'ports' }) >= 2);
-  t.is(sumOf(agent, 'iovn_agent_map_capacity', { map: 'ports' }), 4096);
+  t.is(sumOf(agent, 'iovn_agent_map_capacity', { map: 'ports' }), 8192);
 
   const controller = parseMetrics((await network.controller.get('/metrics')).body);
   const generations = ['sent', 'applied'].map((what) =>

@@ -12,6 +12,8 @@ import {
   type WriteFailure,
 } from '../../../agent/data-plane.js';
 
+const defaultCapacity = 100;
+
 /** A kernel in memory, with knobs for what goes wrong. */
 export class FakeDataPlane implements DataPlane {
   readonly attachMode: AttachMode = 'tcx';
@@ -27,6 +29,8 @@ export class FakeDataPlane implements DataPlane {
   destroyed = false;
   /** Makes a write fail. */
   refuse: (table: TableName, key: string) => WriteFailure['code'] | undefined = () => undefined;
+  /** Entries that a table can hold, where it is not `defaultCapacity`. */
+  readonly capacities = new Map<TableName, number>();
   /** Makes attaching fail. */
   refuseAttach: (ifindex: Ifindex) => boolean = () => false;
 
@@ -49,13 +53,18 @@ export class FakeDataPlane implements DataPlane {
     return { tables, attached: [...this.attached].sort(([a], [b]) => a - b) };
   }
 
+  capacity(table: TableName): number {
+    return this.capacities.get(table) ?? defaultCapacity;
+  }
+
   readTable(table: TableName): TableEntries {
     return new Map(this.table(table));
   }
 
   writeEntries(table: TableName, entries: TableEntries): readonly WriteFailure[] {
     return [...entries].flatMap(([key, value]) => {
-      const code = this.refuse(table, key);
+      const isFull = !this.table(table).has(key) && this.table(table).size >= this.capacity(table);
+      const code = isFull ? 'map_full' : this.refuse(table, key);
       if (code !== undefined) return [{ key, code, message: `refused: ${code}` }];
       this.changes.push(`write ${table} ${key}`);
       this.table(table).set(key, value);
@@ -97,7 +106,11 @@ export class FakeDataPlane implements DataPlane {
   }
 
   usage(): readonly TableUsage[] {
-    return [...this.tables].map(([name, { size }]) => ({ name, entries: size, capacity: 100 }));
+    return [...this.tables].map(([name, { size }]) => ({
+      name,
+      entries: size,
+      capacity: this.capacity(name),
+    }));
   }
 
   retireOldGenerations(): void {

@@ -1,4 +1,5 @@
 import { type Ifindex, type Mac, parseMac } from '../../../common/addresses.js';
+import type { Underlay } from '../../../agent/tunnels.js';
 import type { Devices, Link, Links, Route } from '../../../agent/links.js';
 
 const anyMac = parseMac('0e:00:00:00:00:01') as Mac;
@@ -16,6 +17,13 @@ export function makeLink(name: string, ifindex: number, parts: Partial<Link> = {
     ...parts,
   };
 }
+
+/** A node that nobody shares a switch with. */
+export const noUnderlay: Underlay = {
+  relay: undefined,
+  interfacesWith: () => [],
+  routeTo: () => undefined,
+};
 
 /** The devices of a machine in memory. */
 export class FakeDevices implements Devices {
