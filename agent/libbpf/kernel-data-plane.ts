@@ -96,12 +96,12 @@ export class KernelDataPlane implements DataPlane, LearningPlane {
   readonly #log: Logger;
 
   constructor(bpffsDir: string, generation: Generation, mode: AttachMode | 'auto', log: Logger) {
-    const programFds = findPrograms(generation);
     this.#bpffsDir = bpffsDir;
     this.#generation = generation;
-    this.#programFds = programFds;
     this.#log = log;
     this.#tables = new KernelTables(generation.maps);
+    const programFds = findPrograms(generation);
+    this.#programFds = programFds;
     this.fdb = new KernelFdb(generation.maps);
     this.attachMode = mode === 'auto' ? (hasTcx(this.#programFd('vif_ingress')) ? 'tcx' : 'clsact') : mode;
     this.adopted = generation.adopted;

@@ -164,6 +164,10 @@ test(`a switch of ${portsOnOneSwitch} local ports`, (t) => {
   t.deepEqual(rounds.usage(), {
     ports: portsOnOneSwitch,
     ports_by_interface: portsOnOneSwitch,
+    ports_by_key: 0,
+    remote_members: 0,
+    tunnel_endpoints: 0,
+    tunnels: 0,
     destinations: portsOnOneSwitch,
     neighbours: 2 * portsOnOneSwitch,
     multicast_members: 2 * (portsOnOneSwitch + 1),

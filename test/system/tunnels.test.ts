@@ -2,7 +2,7 @@ import test from 'ava';
 
 import type { Hypervisor } from '../../testbed/hypervisor.js';
 import { parseMetrics, sumOf } from '../../testbed/metrics.js';
-import type { Vm } from '../../testbed/vm.js';
+import { Vm } from '../../testbed/vm.js';
 import { waitFor } from '../../testbed/wait.js';
 import { Network } from '../support/network.js';
 import { Capture, sendUdpGso, transferTcp } from '../support/traffic.js';
@@ -280,4 +280,21 @@ test.serial('an IPv6 underlay', async (t) => {
   t.is((await ping(fits)).status, 0);
   const { stdout, stderr } = await ping(fits + 1);
   t.regex(stdout + stderr, /mtu ?= ?1422/);
+});
+
+test.serial('a VM behind a TAP, which gets what came through a tunnel in one piece', async (t) => {
+  const { network, hv2, vm1 } = await openTwo(t);
+  const tap = await Vm.create(network.bed, hv2, {
+    name: 'vm3',
+    mac: '02:00:00:00:00:03',
+    ip: '10.0.0.3/24',
+    card: 'tap',
+  });
+  await network.addPort(tap);
+  await hv2.plug(tap.tap, tap.name);
+  await network.sync();
+  await vm1.canReach(tap.address);
+  t.is((await tap.ping(vm1.address, { count: 3 })).received, 3);
+  t.true(await transferTcp(vm1, tap, 1_000_000));
+  t.true(await transferTcp(tap, vm1, 1_000_000));
 });
