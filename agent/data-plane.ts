@@ -7,6 +7,10 @@ export const tableNames = [
   'destinations',
   'neighbours',
   'multicast_members',
+  'ports_by_key',
+  'tunnels',
+  'tunnel_endpoints',
+  'remote_members',
   'allowed_macs',
   'allowed_addresses',
   'allowed_prefixes',
@@ -16,7 +20,11 @@ export type TableName = (typeof tableNames)[number];
 /** Entries of one map: key bytes as lower-case hex, value bytes. A slot of an array map whose value is all zero counts as absent. */
 export type TableEntries = ReadonlyMap<string, Uint8Array>;
 
-/** Where the ingress program is attached. */
+/** The programs that are attached to interfaces: of taps, of the underlay, and of the node's relay (bpf/tunnel.h). */
+export const programNames = ['vif_ingress', 'tunnel_ingress', 'relay_ingress'] as const;
+export type ProgramName = (typeof programNames)[number];
+
+/** Where a program is attached. */
 export interface Attachment {
   readonly ifindex: Ifindex;
   /**
@@ -66,10 +74,10 @@ export interface DataPlane {
   readTable(table: TableName): TableEntries;
   writeEntries(table: TableName, entries: TableEntries): readonly WriteFailure[];
   deleteEntries(table: TableName, keys: readonly string[]): readonly WriteFailure[];
-  /** Every interface on which a link or filter of ours is (pinned), defunct ones included. */
-  readAttachments(): readonly Attachment[];
-  attach(ifindex: Ifindex): void;
-  detach(ifindex: Ifindex): void;
+  /** Every interface on which a link or filter of ours with this program ('vif_ingress') is (pinned), defunct ones included. */
+  readAttachments(program?: ProgramName): readonly Attachment[];
+  attach(ifindex: Ifindex, program?: ProgramName): void;
+  detach(ifindex: Ifindex, program?: ProgramName): void;
   /** One read for all slots, whatever their number. */
   readCounters(slots: readonly number[]): ReadonlyMap<number, PortCounters>;
   resetCounters(slot: number): void;

@@ -2,6 +2,7 @@ import { errorMessage } from '../common/errors.js';
 import type { DataPlane } from './data-plane.js';
 import type { IntentCache } from './intent-cache.js';
 import type { Devices } from './links.js';
+import { relayNames } from './relay.js';
 import type { ControllerSession } from './session.js';
 import { installedMarks } from './vswitch/installed-marks.js';
 import { isAttachEnd } from './vswitch/internal-devices.js';
@@ -29,7 +30,7 @@ async function clearDatabase({ database, timeoutMs, signal }: DecommissionParts)
 
 function removeDevices({ devices }: DecommissionParts): void {
   for (const { name, ifindex } of [...devices.links.values()]) {
-    if (isAttachEnd(name)) devices.deleteLink(ifindex);
+    if (isAttachEnd(name) || name === relayNames.into) devices.deleteLink(ifindex);
   }
 }
 

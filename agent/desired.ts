@@ -6,16 +6,20 @@ import { arpNdResponder } from './modules/arp-nd-responder.js';
 import type { IoModule, ModuleInput, PluggedPort, SwitchPort } from './modules/io-module.js';
 import { l2Switch } from './modules/l2-switch.js';
 import { portSecurity } from './modules/port-security.js';
-import type { KernelTarget } from './plan.js';
+import { tunnels } from './modules/tunnels.js';
+import type { KernelTarget, UnderlayHook } from './plan.js';
 import type { ResourceProblem, ResourceRef } from './resources.js';
+import { noTunnels, type TunnelPlan } from './tunnels.js';
 import type { VifInterface } from './vswitch/interfaces.js';
 
-const modules: readonly IoModule[] = [l2Switch, portSecurity, arpNdResponder];
+const modules: readonly IoModule[] = [l2Switch, portSecurity, arpNdResponder, tunnels];
 
 /** What the kernel should hold, and whom each entry is for. */
 export interface Desired extends KernelTarget {
   readonly plugged: readonly PluggedPort[];
   readonly owner: (table: TableName, key: string) => ResourceRef | undefined;
+  /** The chassis that are not reached without the program on an interface of the underlay. */
+  readonly behind: (ifindex: Ifindex) => readonly ResourceRef[];
   readonly problems: readonly ResourceProblem[];
 }
 
@@ -48,12 +52,30 @@ export function attachmentsOf(interfaces: readonly VifInterface[]): ReadonlySet<
   return new Set(interfaces.flatMap(({ device }) => (device === undefined ? [] : [device.ifindex])));
 }
 
+/** A tap stays a tap, whatever address somebody gives it. */
+function underlayHooks(
+  { interfaces, relay }: TunnelPlan,
+  taps: ReadonlySet<Ifindex>,
+): ReadonlySet<UnderlayHook> {
+  const hooks = new Set<UnderlayHook>();
+  for (const ifindex of interfaces) if (!taps.has(ifindex)) hooks.add(`tunnel_ingress ${ifindex}`);
+  if (relay !== undefined) hooks.add(`relay_ingress ${relay.outOf}`);
+  return hooks;
+}
+
+function chassisBehind({ tunnels: all }: TunnelPlan, ifindex: Ifindex): readonly ResourceRef[] {
+  return [...all.values()]
+    .filter(({ route, relay }) => route.ifindex === ifindex || relay.outOf === ifindex)
+    .map(({ chassis }) => ({ kind: 'Chassis', name: chassis }));
+}
+
 /** Depends on its arguments only, and not on their order. */
 export function computeDesired(
   intent: Intent,
   interfaces: readonly VifInterface[],
   localPorts: readonly LocalPort[],
   slots: ReadonlyMap<SlotKey, number>,
+  tunnelPlan: TunnelPlan = noTunnels,
 ): Desired {
   const plugged = localPorts
     .flatMap((local) => {
@@ -61,7 +83,8 @@ export function computeDesired(
       return slot === undefined ? [] : [{ ...local, slot }];
     })
     .sort((a, b) => a.slot - b.slot);
-  const input: ModuleInput = { ports: switchPorts(intent), plugged };
+  const switches = [...intent.switches.values()].sort((a, b) => a.datapathKey - b.datapathKey);
+  const input: ModuleInput = { switches, ports: switchPorts(intent), plugged, tunnelPlan };
   const outputs = modules.map((module) => module.compute(input));
   const tables = new Map<TableName, Map<string, Uint8Array>>(
     modules.flatMap(({ tables }) => tables.map((table) => [table, new Map()])),
@@ -76,7 +99,9 @@ export function computeDesired(
     plugged,
     tables,
     attachments: attachmentsOf(interfaces),
+    underlay: underlayHooks(tunnelPlan, attachmentsOf(interfaces)),
     owner: (table, key) => owners.get(table)?.get(key),
+    behind: (ifindex) => chassisBehind(tunnelPlan, ifindex),
     problems: [...missingSwitches(intent), ...outputs.flatMap(({ problems }) => problems)],
   };
 }

@@ -1,10 +1,11 @@
-import { type IpPrefix, type Mac, macFromBytes } from '../common/addresses.js';
+import { type IpPrefix, type Mac, macFromBytes, parseIp } from '../common/addresses.js';
 import { errorMessage } from '../common/errors.js';
 import { v1 } from '../common/proto.js';
 import type { Neighbour } from '../generated/proto/iovn/v1/Neighbour.js';
 import type { FdbEntry } from '../generated/proto/iovn/v1/FdbEntry.js';
 import type { Port } from '../generated/proto/iovn/v1/Port.js';
 import type { PortSecurity } from '../generated/proto/iovn/v1/PortSecurity.js';
+import type { RemoteChassis } from '../generated/proto/iovn/v1/RemoteChassis.js';
 import type { Switch } from '../generated/proto/iovn/v1/Switch.js';
 import type { Update, UpdateInput } from '../generated/proto/iovn/v1/Update.js';
 import { type ResourceProblem, type ResourceRef, resourceKey } from './resources.js';
@@ -65,6 +66,22 @@ export interface PortIntent {
   readonly tag: number;
 }
 
+/** A tunnel endpoint of a chassis (ovn-sb(5) Encap). */
+export interface EncapIntent {
+  /** "geneve", "vxlan" ... */
+  readonly type: string;
+  /** 4 or 16 bytes, network order. */
+  readonly ip: Uint8Array;
+}
+
+/** Another chassis that hosts ports of this node's switches. */
+export interface ChassisIntent {
+  /** Chassis.name */
+  readonly name: string;
+  /** Sorted as the controller sends them: by type, then address. */
+  readonly encaps: readonly EncapIntent[];
+}
+
 interface RawResource extends ResourceRef {
   readonly body: Uint8Array;
 }
@@ -77,6 +94,8 @@ export interface Intent {
   readonly nbCfg: string;
   readonly switches: ReadonlyMap<string, SwitchIntent>;
   readonly ports: ReadonlyMap<string, PortIntent>;
+  /** By Chassis.name; never this node's own. */
+  readonly chassis: ReadonlyMap<string, ChassisIntent>;
   /** Learnt MACs by ResourceId.name. The same object as long as nothing of it changes. */
   readonly fdb: ReadonlyMap<string, FdbEntryIntent>;
   /** Resources that are left out, by `resourceKey`. */
@@ -95,6 +114,7 @@ export const emptyIntent: Intent = {
   nbCfg: '0',
   switches: new Map(),
   ports: new Map(),
+  chassis: new Map(),
   fdb: new Map(),
   problems: new Map(),
   raw: new Map(),
@@ -161,6 +181,18 @@ function readPort(name: string, body: Port): PortIntent {
   };
 }
 
+/** An endpoint whose address makes no sense is left out: the others may do. */
+function readChassis(name: string, { encaps }: RemoteChassis): ChassisIntent {
+  const read = encaps.flatMap(({ type, ip: text }) => {
+    const ip = parseIp(text);
+    return ip === undefined ? [] : [{ type, ip }];
+  });
+  if (read.length < encaps.length && read.length === 0) {
+    throw new InvalidResource(`no usable address among ${encaps.map(({ ip }) => ip).join(', ')}`);
+  }
+  return { name, encaps: read };
+}
+
 function readFdbEntry(body: FdbEntry): FdbEntryIntent {
   /* ovn-sb(5) allows more than a port has: then there is no such port. */
   const portKey = requireKey('port key', body.port_key, maximumDatapathKey);
@@ -170,6 +202,7 @@ function readFdbEntry(body: FdbEntry): FdbEntryIntent {
 class Draft {
   readonly switches: Map<string, SwitchIntent>;
   readonly ports: Map<string, PortIntent>;
+  readonly chassis: Map<string, ChassisIntent>;
   readonly problems: Map<string, ResourceProblem>;
   readonly raw: Map<string, RawResource>;
   fdb: ReadonlyMap<string, FdbEntryIntent>;
@@ -179,6 +212,7 @@ class Draft {
     this.fdb = base.fdb;
     this.switches = new Map(base.switches);
     this.ports = new Map(base.ports);
+    this.chassis = new Map(base.chassis);
     this.problems = new Map(base.problems);
     this.raw = new Map(base.raw);
   }
@@ -186,6 +220,7 @@ class Draft {
   remove(id: ResourceRef): void {
     if (id.kind === 'Switch') this.switches.delete(id.name);
     if (id.kind === 'Port') this.ports.delete(id.name);
+    if (id.kind === 'Chassis') this.chassis.delete(id.name);
     if (id.kind === 'FdbEntry' && this.fdb.has(id.name)) this.#changeFdb().delete(id.name);
     this.problems.delete(resourceKey(id));
     this.raw.delete(resourceKey(id));
@@ -200,6 +235,8 @@ class Draft {
       if (kind === 'Switch')
         this.switches.set(name, readSwitch(name, v1.Switch.deserialize(Buffer.from(body))));
       else if (kind === 'Port') this.ports.set(name, readPort(name, v1.Port.deserialize(Buffer.from(body))));
+      else if (kind === 'Chassis')
+        this.chassis.set(name, readChassis(name, v1.RemoteChassis.deserialize(Buffer.from(body))));
       else if (kind === 'FdbEntry')
         this.#changeFdb().set(name, readFdbEntry(v1.FdbEntry.deserialize(Buffer.from(body))));
       else this.#report(resource, 'unsupported_kind', `this agent does not know resources of kind ${kind}`);
@@ -227,8 +264,17 @@ export function applyUpdate(intent: Intent, update: Update): Intent {
   for (const { id, body } of update.changed) {
     if (id) draft.set({ kind: id.kind, name: id.name, body: Uint8Array.from(body) });
   }
-  const { switches, ports, fdb, problems, raw } = draft;
-  return { generation: update.generation, nbCfg: update.nb_cfg, switches, ports, fdb, problems, raw };
+  const { switches, ports, chassis, fdb, problems, raw } = draft;
+  return {
+    generation: update.generation,
+    nbCfg: update.nb_cfg,
+    switches,
+    ports,
+    chassis,
+    fdb,
+    problems,
+    raw,
+  };
 }
 
 /** The whole intent as one snapshot: applying it to any intent gives this one. */

@@ -38,6 +38,11 @@ export const nothingInstalled: InstallState = {
 function entryProblems(failures: readonly Failure[], desired: Desired): readonly ResourceProblem[] {
   const byOwner = new Map<string, ResourceProblem>();
   for (const failure of failures) {
+    if (failure.kind === 'underlay') {
+      for (const owner of desired.behind(failure.ifindex)) {
+        byOwner.set(resourceKey(owner), { ...owner, code: 'kernel_error', message: failure.message });
+      }
+    }
     if (failure.kind !== 'entry') continue;
     const owner = desired.owner(failure.table, failure.key);
     if (owner === undefined || byOwner.has(resourceKey(owner))) continue;
@@ -74,7 +79,9 @@ export function installState(
   failures: readonly Failure[],
 ): InstallState {
   const written = entryProblems(failures, desired);
-  const problemOf = new Map(written.map((problem) => [problem.name, problem]));
+  const problemOf = new Map(
+    written.filter(({ kind }) => kind === 'Port').map((problem) => [problem.name, problem]),
+  );
   const withoutSlot = new Set(unassigned);
   const unattached = attachmentFailures(failures);
   const obstacleOf = (local: LocalPort): Obstacle | undefined => {

@@ -18,7 +18,9 @@ import {
   type Portion,
 } from './plan.js';
 import { assignSlots } from './slots.js';
+import { planTunnels, recoverTunnelIds, type Tunnel, type Underlay } from './tunnels.js';
 import type { VifInterface } from './vswitch/interfaces.js';
+import type { ChassisConfig } from './vswitch/node-config.js';
 
 /** A port keeps its slot over a restart: its counters are there, and nothing in the kernel has to change. */
 export function recoverSlots(contents: KernelContents): ReadonlyMap<SlotKey, number> {
@@ -79,6 +81,8 @@ export class KernelApplier {
   readonly #kernel: KernelState;
   #slots: ReadonlyMap<SlotKey, number>;
   #plugged: readonly PluggedPort[] = [];
+  #tunnelIds: ReadonlyMap<string, number>;
+  #tunnels: readonly Tunnel[] = [];
   #full: ReadonlySet<TableName> = new Set();
   readonly #refusedWrites = new Map<TableName, number>();
 
@@ -88,11 +92,17 @@ export class KernelApplier {
     this.#log = log;
     this.#kernel = new KernelState(dataPlane);
     this.#slots = recoverSlots(this.#kernel);
+    this.#tunnelIds = recoverTunnelIds(this.#kernel);
   }
 
   /** The ports with a slot after the last round. */
   get plugged(): readonly PluggedPort[] {
     return this.#plugged;
+  }
+
+  /** The tunnels of the last round, by chassis. */
+  get tunnels(): readonly Tunnel[] {
+    return this.#tunnels;
   }
 
   get attachmentCount(): number {
@@ -104,17 +114,25 @@ export class KernelApplier {
   }
 
   /** Everything that is wanted is put in place, everything else is removed. */
-  apply(intent: Intent, interfaces: readonly VifInterface[], chassisName: string): AppliedRound {
-    const localPorts = findLocalPorts(intent, interfaces, chassisName);
+  apply(
+    intent: Intent,
+    interfaces: readonly VifInterface[],
+    chassis: Pick<ChassisConfig, 'name' | 'encaps'>,
+    underlay: Underlay,
+  ): AppliedRound {
+    const localPorts = findLocalPorts(intent, interfaces, chassis.name);
     const refused = nestedPortProblems(localPorts);
     const programmed = localPorts.filter(({ port }) => !refused.has(port.name));
     const wanted = programmed.map(({ key }) => key);
     const { slots, unassigned, released } = assignSlots(this.#slots, wanted, this.#dataPlane.slotCount);
     for (const [key, slot] of slots) if (!this.#slots.has(key)) this.#dataPlane.resetCounters(slot);
-    const desired = computeDesired(intent, interfaces, programmed, slots);
+    const tunnelPlan = planTunnels(intent.chassis, chassis.encaps, underlay, this.#tunnelIds);
+    const desired = computeDesired(intent, interfaces, programmed, slots, tunnelPlan);
     const { operations, postponed, failures } = this.#bringAbout(desired);
     this.#countRefusals(failures, unassigned.length);
     this.#slots = slots;
+    this.#tunnelIds = tunnelPlan.ids;
+    this.#tunnels = [...tunnelPlan.tunnels.values()];
     this.#plugged = desired.plugged;
     if (operations.length > 0) {
       this.#log.debug('kernel state changed', { operations: operations.length, failures: failures.length });

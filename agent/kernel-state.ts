@@ -1,7 +1,7 @@
 import type { Ifindex } from '../common/addresses.js';
 import { errorMessage } from '../common/errors.js';
-import { type DataPlane, type TableName, tableNames } from './data-plane.js';
-import type { KernelContents, Operation } from './plan.js';
+import { type DataPlane, programNames, type ProgramName, type TableName, tableNames } from './data-plane.js';
+import type { KernelContents, Operation, UnderlayHook } from './plan.js';
 
 /** A step, or one entry of it, that the kernel refused. */
 export type Failure =
@@ -12,7 +12,8 @@ export type Failure =
       readonly code: 'map_full' | 'kernel_error';
       readonly message: string;
     }
-  | { readonly kind: 'attachment'; readonly ifindex: Ifindex; readonly message: string };
+  | { readonly kind: 'attachment'; readonly ifindex: Ifindex; readonly message: string }
+  | { readonly kind: 'underlay'; readonly ifindex: Ifindex; readonly message: string };
 
 /** What differed from what was remembered. */
 export interface Drift {
@@ -30,6 +31,25 @@ function readAttachments(dataPlane: DataPlane): Map<Ifindex, boolean> {
   return new Map(dataPlane.readAttachments().map(({ ifindex, intact }) => [ifindex, intact]));
 }
 
+/** The program and interface of a hook. */
+function splitHook(hook: UnderlayHook): readonly [ProgramName, Ifindex] {
+  const [program, ifindex] = hook.split(' ');
+  const found = programNames.find((name) => name === program);
+  if (found === undefined) throw new RangeError(`no program ${hook}`);
+  return [found, Number(ifindex) as Ifindex];
+}
+
+function readUnderlay(dataPlane: DataPlane): Map<UnderlayHook, boolean> {
+  const programs = ['tunnel_ingress', 'relay_ingress'] as const;
+  return new Map(
+    programs.flatMap((program) =>
+      dataPlane
+        .readAttachments(program)
+        .map(({ ifindex, intact }): [UnderlayHook, boolean] => [`${program} ${ifindex}`, intact]),
+    ),
+  );
+}
+
 /** Keys under which the two hold different values, or only one holds any. */
 function differingKeys<K, V>(a: ReadonlyMap<K, V>, b: ReadonlyMap<K, V>, same: (x: V, y: V) => boolean): K[] {
   const differs = (key: K): boolean => {
@@ -44,12 +64,14 @@ export class KernelState implements KernelContents {
   readonly #dataPlane: DataPlane;
   #tables: MutableTables;
   #attachments: Map<Ifindex, boolean>;
+  #underlay: Map<UnderlayHook, boolean>;
 
   /** Throws KernelError when the kernel can't be read. */
   constructor(dataPlane: DataPlane) {
     this.#dataPlane = dataPlane;
     this.#tables = readTables(dataPlane);
     this.#attachments = readAttachments(dataPlane);
+    this.#underlay = readUnderlay(dataPlane);
   }
 
   get tables(): KernelContents['tables'] {
@@ -58,6 +80,10 @@ export class KernelState implements KernelContents {
 
   get attachments(): KernelContents['attachments'] {
     return this.#attachments;
+  }
+
+  get underlay(): KernelContents['underlay'] {
+    return this.#underlay;
   }
 
   /** Takes the steps in their order; one that fails does not stop those behind it. */
@@ -71,6 +97,9 @@ export class KernelState implements KernelContents {
         case 'attach':
         case 'detach':
           return this.#attachment(operation);
+        case 'attach_underlay':
+        case 'detach_underlay':
+          return this.#underlayHook(operation);
       }
     });
   }
@@ -79,6 +108,7 @@ export class KernelState implements KernelContents {
   refresh(): Drift {
     const tables = readTables(this.#dataPlane);
     const attachments = readAttachments(this.#dataPlane);
+    const underlay = readUnderlay(this.#dataPlane);
     const empty = new Map<string, Uint8Array>();
     const entries = tableNames.map((table) => ({
       table,
@@ -88,9 +118,12 @@ export class KernelState implements KernelContents {
         (a, b) => Buffer.compare(a, b) === 0,
       ),
     }));
-    const ifindexes = differingKeys(this.#attachments, attachments, (a, b) => a === b);
+    const same = (a: boolean, b: boolean): boolean => a === b;
+    const hooks = differingKeys(this.#underlay, underlay, same).map((hook) => splitHook(hook)[1]);
+    const ifindexes = [...differingKeys(this.#attachments, attachments, same), ...hooks];
     this.#tables = tables;
     this.#attachments = attachments;
+    this.#underlay = underlay;
     return { entries: entries.filter(({ keys }) => keys.length > 0), ifindexes };
   }
 
@@ -124,6 +157,19 @@ export class KernelState implements KernelContents {
     }
     if (kind === 'attach') this.#attachments.set(ifindex, true);
     else this.#attachments.delete(ifindex);
+    return [];
+  }
+
+  #underlayHook({ kind, hook }: Extract<Operation, { hook: UnderlayHook }>): readonly Failure[] {
+    const [program, ifindex] = splitHook(hook);
+    try {
+      if (kind === 'attach_underlay') this.#dataPlane.attach(ifindex, program);
+      else this.#dataPlane.detach(ifindex, program);
+    } catch (error) {
+      return [{ kind: 'underlay', ifindex, message: errorMessage(error) }];
+    }
+    if (kind === 'attach_underlay') this.#underlay.set(hook, true);
+    else this.#underlay.delete(hook);
     return [];
   }
 }

@@ -19,7 +19,7 @@ export type Links = ReadonlyMap<string, Link>;
 
 /** The devices of the agent's network namespace: agent/netlink has the real ones, tests have some in memory. */
 export interface Devices {
-  /** Kept current by the kernel's notifications. */
+  /** Kept current by the kernel's notifications; `onChange` tells also of changed routes and addresses. */
   readonly links: Links;
   /** Makes `links` at least as new as anything that has been heard by now. Calls no listener. */
   refresh(): void;
@@ -28,4 +28,17 @@ export interface Devices {
   createVeth(name: string, peerName: string, mac: Mac | undefined): void;
   deleteLink(ifindex: Ifindex): void;
   setUp(ifindex: Ifindex): void;
+  /** Makes one end of the node's relay what it has to be: up, taking frames of any length, and no GSO packets. */
+  configureRelay(ifindex: Ifindex): void;
+  /** Where packets to an address (4 or 16 bytes) leave, by the routes as they are; undefined where they don't. */
+  routeTo(address: Uint8Array): Route | undefined;
+  /** Interfaces that have one of the addresses. */
+  interfacesWith(addresses: readonly Uint8Array[]): readonly Ifindex[];
+}
+
+/** Where packets to an address leave. */
+export interface Route {
+  readonly ifindex: Ifindex;
+  /** Longest IP packet that the route takes, in bytes. */
+  readonly mtu: number;
 }

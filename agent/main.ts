@@ -10,7 +10,8 @@ import { ControlSocket, isListening, requestDecommission } from './control-socke
 import { openDataPlane } from './libbpf/kernel-data-plane.js';
 import type { Devices } from './links.js';
 import { openLinkMonitor } from './netlink/link-monitor.js';
-import { createVeth, deleteLink, setUp } from './netlink/requests.js';
+import { configureRelay, createVeth, deleteLink, setUp } from './netlink/requests.js';
+import { Routes } from './netlink/routes.js';
 import { agentOptions, type AgentSettings } from './settings.js';
 import { StateDir } from './state-dir.js';
 
@@ -26,6 +27,7 @@ const replyGraceMs = 500;
 
 function openDevices(signal: AbortSignal, log: Logger): Devices {
   const monitor = openLinkMonitor({ signal, log });
+  const routes = new Routes(monitor);
   return {
     get links() {
       return monitor.links;
@@ -35,6 +37,9 @@ function openDevices(signal: AbortSignal, log: Logger): Devices {
     createVeth,
     deleteLink,
     setUp,
+    configureRelay,
+    routeTo: (address) => routes.routeTo(address),
+    interfacesWith: (addresses) => routes.interfacesWith(addresses),
   };
 }
 

@@ -98,7 +98,7 @@ function addPortMetrics(registry: Registry, sample: () => Sample): void {
   });
   new Counter({
     name: `${prefix}dropped_packets_without_port_total`,
-    help: 'Packets dropped on interfaces that no logical port is bound to, by reason.',
+    help: 'Packets dropped on interfaces that no logical port is bound to, and tunnel packets dropped on arrival, by reason.',
     labelNames: ['reason'],
     registers,
     collect() {
@@ -147,6 +147,7 @@ function addStateMetrics(registry: Registry, { dataPlane, reconciler }: MetricSo
     Number(view.generationApplied),
   );
   gauge('attachments', 'Interfaces to which the program is attached.', (view) => view.attachments);
+  gauge('tunnels', 'Other chassis to which there is a tunnel.', (view) => view.tunnels.length);
   gauge('ports', 'Logical ports that are in the kernel.', (view) => view.state.installed.size);
   gauge(
     'interface_problems',

@@ -1,13 +1,17 @@
 import type { Ifindex } from '../common/addresses.js';
-import type { TableEntries, TableName } from './data-plane.js';
+import type { ProgramName, TableEntries, TableName } from './data-plane.js';
 import { decodeUint32 } from './modules/uint32.js';
 
 export type Tables = ReadonlyMap<TableName, TableEntries>;
+
+/** Where another program than that of taps is attached. */
+export type UnderlayHook = `${Exclude<ProgramName, 'vif_ingress'>} ${number}`;
 
 /** What should be in the kernel. */
 export interface KernelTarget {
   readonly tables: Tables;
   readonly attachments: ReadonlySet<Ifindex>;
+  readonly underlay: ReadonlySet<UnderlayHook>;
 }
 
 /** What is in the kernel. */
@@ -15,6 +19,7 @@ export interface KernelContents {
   readonly tables: Tables;
   /** Value: `Attachment.intact`. */
   readonly attachments: ReadonlyMap<Ifindex, boolean>;
+  readonly underlay: ReadonlyMap<UnderlayHook, boolean>;
 }
 
 /** One step; entries and keys of a step are to be handled in their order. */
@@ -22,7 +27,9 @@ export type Operation =
   | { readonly kind: 'write'; readonly table: TableName; readonly entries: TableEntries }
   | { readonly kind: 'delete'; readonly table: TableName; readonly keys: readonly string[] }
   | { readonly kind: 'attach'; readonly ifindex: Ifindex }
-  | { readonly kind: 'detach'; readonly ifindex: Ifindex };
+  | { readonly kind: 'detach'; readonly ifindex: Ifindex }
+  | { readonly kind: 'attach_underlay'; readonly hook: UnderlayHook }
+  | { readonly kind: 'detach_underlay'; readonly hook: UnderlayHook };
 
 /**
  * From what is pointed to, to what points to it: port security before the port that asks for it, ports before
@@ -34,9 +41,13 @@ const writeOrder: readonly TableName[] = [
   'allowed_macs',
   'ports',
   'ports_by_interface',
+  'tunnels',
+  'ports_by_key',
   'destinations',
   'neighbours',
   'multicast_members',
+  'remote_members',
+  'tunnel_endpoints',
 ];
 
 const noEntries: TableEntries = new Map();
@@ -45,15 +56,15 @@ function compareText(a: string, b: string): number {
   return a < b ? -1 : Number(a > b);
 }
 
-/** The last field of struct member_key. */
-function memberSlot(key: string): number {
+/** The last field of struct member_key: a slot, and of struct remote_member_key: a tunnel. */
+function memberNumber(key: string): number {
   return decodeUint32(Buffer.from(key.slice(-8), 'hex'));
 }
 
-/** Multicast lists from their end to their head, at slot 0; other tables in any fixed order. */
+/** Multicast lists from their end to their head, at 0; other tables in any fixed order. */
 function writeOrderWithin(table: TableName): (a: string, b: string) => number {
-  if (table !== 'multicast_members') return compareText;
-  return (a, b) => memberSlot(b) - memberSlot(a) || compareText(a, b);
+  if (table !== 'multicast_members' && table !== 'remote_members') return compareText;
+  return (a, b) => memberNumber(b) - memberNumber(a) || compareText(a, b);
 }
 
 function pick(entries: TableEntries, keys: readonly string[]): TableEntries {
@@ -115,7 +126,28 @@ export function plan(desired: KernelTarget, actual: KernelContents): readonly Op
     .filter((ifindex) => !desired.attachments.has(ifindex))
     .sort((a, b) => a - b)
     .map((ifindex): Operation => ({ kind: 'detach', ifindex }));
-  return [...written, ...planAttachments(desired.attachments, actual.attachments), ...deleted, ...detached];
+  const underlay = planUnderlay(desired.underlay, actual.underlay);
+  return [
+    ...underlay.attach,
+    ...written,
+    ...planAttachments(desired.attachments, actual.attachments),
+    ...deleted,
+    ...detached,
+    ...underlay.detach,
+  ];
+}
+
+/** The underlay's programs do nothing while their tables are empty, so they may come first and go last. */
+function planUnderlay(
+  desired: ReadonlySet<UnderlayHook>,
+  actual: ReadonlyMap<UnderlayHook, boolean>,
+): { readonly attach: readonly Operation[]; readonly detach: readonly Operation[] } {
+  const missing = [...desired].filter((hook) => actual.get(hook) !== true).sort(compareText);
+  const superfluous = [...actual.keys()].filter((hook) => !desired.has(hook)).sort(compareText);
+  return {
+    attach: missing.map((hook) => ({ kind: 'attach_underlay', hook })),
+    detach: superfluous.map((hook) => ({ kind: 'detach_underlay', hook })),
+  };
 }
 
 /** The interfaces that are not attached to in this round: attaching blocks, under tcx for an RCU grace period each. */

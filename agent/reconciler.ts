@@ -17,8 +17,11 @@ import { KernelApplier, type MapRefusals } from './kernel-applier.js';
 import type { Devices } from './links.js';
 import type { PluggedPort } from './modules/io-module.js';
 import { ProblemLog } from './problem-log.js';
+import { reportTunnel } from './tunnel-report.js';
+import { findRelay, relayNames } from './relay.js';
 import type { ResourceProblem } from './resources.js';
 import { SeenTimes } from './seen-times.js';
+import type { Tunnel, Underlay } from './tunnels.js';
 import { readVifInterfaces, type VifInterface } from './vswitch/interfaces.js';
 import { type NewPair, planInternalDevices } from './vswitch/internal-devices.js';
 import { type ChassisConfig, type NodeConfig, readNodeConfig } from './vswitch/node-config.js';
@@ -72,6 +75,7 @@ export interface ReconcilerView {
   readonly plugged: readonly PluggedPort[];
   readonly state: InstallState;
   readonly attachments: number;
+  readonly tunnels: readonly Tunnel[];
   readonly refusals: MapRefusals;
   readonly driftRepaired: number;
   readonly generationApplied: string;
@@ -131,6 +135,7 @@ export class Reconciler {
       plugged: this.#kernel.plugged,
       state: this.#state,
       attachments: this.#kernel.attachmentCount,
+      tunnels: this.#kernel.tunnels,
       refusals: this.#kernel.refusals,
       driftRepaired: this.#driftRepaired,
       generationApplied: this.#answered?.intent.generation ?? '0',
@@ -191,6 +196,7 @@ export class Reconciler {
     /* A device that was made before its row was written has been notified: it must not be taken for missing. */
     devices.refresh();
     this.#makeDevices(topology, problems);
+    const relayComes = this.#makeRelay(problems);
 
     this.#interfaces = readVifInterfaces(topology, config.integrationBridge, devices.links);
     this.#seen.update(this.#interfaces);
@@ -203,7 +209,8 @@ export class Reconciler {
     controller.setInterfaces(reportInterfaces(this.#interfaces, this.#state));
     const installed = applied ? new Set(this.#state.installed.keys()) : undefined;
     await this.#writeDatabase(readTopology(database.tables), config, installed);
-    if (applied && known) this.#answer(known);
+    // What needs the relay is not in the kernel before the round that its devices' notification brings.
+    if (applied && known && !relayComes) this.#answer(known);
     this.#logProblems();
   }
 
@@ -248,6 +255,33 @@ export class Reconciler {
     for (const { name, ifindex } of remove) attempt(name, () => devices.deleteLink(ifindex));
   }
 
+  /** The relay is there once there are other chassis, and until the node is taken out. True while it is on its way. */
+  #makeRelay(problems: Map<string, string>): boolean {
+    const { devices } = this.#options;
+    const isWanted = (this.#known?.intent.chassis.size ?? 0) > 0;
+    if (!isWanted || findRelay(devices.links) !== undefined) return false;
+    const ends = [relayNames.into, relayNames.outOf].map((name) => devices.links.get(name));
+    try {
+      if (ends.every((link) => link === undefined))
+        devices.createVeth(relayNames.into, relayNames.outOf, undefined);
+      for (const link of ends) if (link !== undefined) devices.configureRelay(link.ifindex);
+      return true;
+    } catch (error) {
+      problems.set(`device ${relayNames.into}`, errorMessage(error));
+      this.#retryLater();
+      return false;
+    }
+  }
+
+  #underlay(): Underlay {
+    const { devices } = this.#options;
+    return {
+      relay: findRelay(devices.links),
+      interfacesWith: (addresses) => devices.interfacesWith(addresses),
+      routeTo: (address) => devices.routeTo(address),
+    };
+  }
+
   /** True when the kernel is now as the intent wants it; false while that or the chassis is not known, and nothing is removed. */
   #applyKernel(known: KnownIntent | undefined, chassis: ChassisConfig | undefined): boolean {
     if (this.#driftDue) this.#checkDrift();
@@ -257,7 +291,7 @@ export class Reconciler {
       if (again) this.#loop.markDirty();
       return false;
     }
-    const { state, again } = this.#kernel.apply(known.intent, this.#interfaces, chassis.name);
+    const { state, again } = this.#kernel.apply(known.intent, this.#interfaces, chassis, this.#underlay());
     this.#state = state;
     this.#options.onKernelApplied?.(known.intent, this.#kernel.plugged);
     for (const seconds of this.#seen.installed(state.installed.keys())) {
@@ -278,6 +312,7 @@ export class Reconciler {
     controller.setStatus({
       drift_repaired: this.#driftRepaired,
       attach_mode: dataPlane.attachMode,
+      tunnels: this.#kernel.tunnels.map((tunnel) => reportTunnel(tunnel, this.#options.devices.links)),
       maps: dataPlane.usage().map((usage) => ({ ...usage })),
     });
   }

@@ -11,6 +11,7 @@ export interface ResourceProblem extends ResourceRef {
     | 'unsupported_kind'
     | 'duplicate_mac'
     | 'duplicate_address'
+    | 'unreachable'
     | 'map_full'
     | 'kernel_error';
   readonly message: string;

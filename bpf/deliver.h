@@ -46,7 +46,8 @@ static __always_inline int deliver(struct __sk_buff *skb, __u32 slot, const stru
 	if (!push_port_tag(skb, to))
 		return drop(skb, slot, DROP_DELIVERY_FAILED);
 	count_sent(skb, slot);
-	if (!(to->flags & PORT_REDIRECT_PEER))
+	/* A device finds out anew of what protocol a frame is, which the kernel does not know of one from a tunnel. */
+	if (!(to->flags & PORT_REDIRECT_PEER) || skb->protocol != ethernet->type)
 		return bpf_redirect(to->ifindex, 0);
 	/* The guest receives the skb as it is: what the sender's side of the kernel noted on it is not the guest's. */
 	if (skb->mark)

@@ -6,11 +6,14 @@
 #include "arp_nd_responder.h"
 #include "deliver.h"
 #include "learn.h"
+#include "tunnel.h"
 
 enum {
 	/* Members of a group that are served in one go. Copies to veths wait in a queue of the CPU (net.core.netdev_max_backlog, 1,000
 	 * by default) until the program has ended; what comes behind them goes on when they have been taken out. */
 	MEMBERS_PER_RUN = 512,
+	/* A frame from a tunnel has no sender here to whom it could be sent back, so all members get it in one go. */
+	MEMBERS_PER_ARRIVAL = 1 << 20,
 	/* Of skb->mark while such a frame is on its way back to the program: what it is, which group, and behind which slot to go
 	 * on. Frames of a VM or from another namespace have no mark; a wrong one would only skip members. */
 	FLOOD_MARK = 0x37 << 24,
@@ -88,23 +91,43 @@ static long flood_step(__u32 index __attribute__((unused)), void *context)
 	return 1;
 }
 
-/* Sends the packet to the program once more, behind the copies that wait, to go on with the members behind `slot`. */
+/* Sends the packet once more to where its sender's come in, behind the copies that wait, to go on with the members behind
+ * `slot`. */
 static __always_inline int flood_later(struct __sk_buff *skb, const struct port *from, __u32 from_slot, __u32 group_key,
 				       __u32 slot)
 {
 	if (!push_port_tag(skb, from))
 		return drop(skb, from_slot, DROP_DELIVERY_FAILED);
 	skb->mark = FLOOD_MARK | (group_key == MULTICAST_UNKNOWN ? FLOOD_MARK_UNKNOWN : 0) | (slot & FLOOD_MARK_SLOT);
-	if (bpf_clone_redirect(skb, skb->ifindex, BPF_F_INGRESS) != 0)
+	if (bpf_clone_redirect(skb, from->ifindex, BPF_F_INGRESS) != 0)
 		return drop(skb, from_slot, DROP_DELIVERY_FAILED);
 	return TC_ACT_SHOT;
 }
 
-/* Copies the packet to every local member of the group but the sender, from the one behind slot `behind` on; the original
- * ends here. */
+/* One copy to each other chassis that hosts members: it is for them to copy it further. What is left of the packet
+ * is of no use afterwards. */
+static __always_inline int flood_remote(struct __sk_buff *skb, const struct port *from, __u32 from_slot, __u32 group_key,
+					const struct ethernet *ethernet, __u32 *copies)
+{
+	struct remote_flood flood = {
+		.skb = skb,
+		.passage = { .datapath_key = from->datapath_key, .from_key = from->port_key, .to_key = group_key },
+		.from_slot = from_slot,
+		.type = ethernet->type,
+		.failure = VERDICT_PASS,
+	};
+
+	bpf_loop(MAX_TUNNELS_PER_GROUP, remote_flood_step, &flood, 0);
+	*copies += flood.copies;
+	return flood.failure;
+}
+
+/* Copies the packet to every member of the group but the sender, from the local one behind slot `behind` on, other chassis
+ * last; the original ends here. */
 static __always_inline int flood(struct __sk_buff *skb, const struct port *from, __u32 from_slot, __u32 group_key,
 				 __u32 behind, const struct ethernet *ethernet)
 {
+	const struct tunnel *tunnel = first_remote(from->datapath_key, group_key);
 	struct flood flood = {
 		.skb = skb,
 		.ethernet = ethernet,
@@ -115,11 +138,15 @@ static __always_inline int flood(struct __sk_buff *skb, const struct port *from,
 		.failure = VERDICT_PASS,
 	};
 
+	if (tunnel && is_gso(skb))
+		return relay(skb, tunnel, RELAY_SEGMENT | from_slot);
 	bpf_loop(MEMBERS_PER_RUN, flood_step, &flood, 0);
+	if (flood.failure == VERDICT_PASS && !flood.ended)
+		return flood_later(skb, from, from_slot, group_key, flood.slot);
+	if (flood.failure == VERDICT_PASS && tunnel)
+		flood.failure = flood_remote(skb, from, from_slot, group_key, ethernet, &flood.copies);
 	if (flood.failure != VERDICT_PASS)
 		return drop(skb, from_slot, flood.failure);
-	if (!flood.ended)
-		return flood_later(skb, from, from_slot, group_key, flood.slot);
 	if (flood.copies == 0 && behind == 0)
 		return drop(skb, from_slot, group_key == MULTICAST_UNKNOWN ? DROP_UNKNOWN_DESTINATION : DROP_NO_RECEIVER);
 	return TC_ACT_SHOT;
@@ -162,7 +189,7 @@ static __always_inline int switch_frame(struct __sk_buff *skb, const struct port
 		if (to && to->port_key == from->port_key)
 			return drop(skb, from_slot, DROP_HAIRPIN);
 		if (to && to->slot == 0)
-			return drop(skb, from_slot, DROP_DESTINATION_NOT_PLUGGED);
+			return send_to_remote(skb, from, from_slot, to->port_key, ethernet);
 		if (to)
 			return deliver(skb, to->slot, ethernet);
 		group_key = MULTICAST_UNKNOWN;

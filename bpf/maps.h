@@ -46,6 +46,41 @@ struct {
 	__type(value, struct member);
 } multicast_members SEC(".maps");
 
+/* Port of a switch -> where it is. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 131072);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct port_key);
+	__type(value, struct port_place);
+} ports_by_key SEC(".maps");
+
+/* Number -> tunnel to another chassis; 0 is none. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MAX_TUNNELS);
+	__type(key, __u32);
+	__type(value, struct tunnel);
+} tunnels SEC(".maps");
+
+/* The tunnels to chassis that host members of each multicast group, a linked list like `multicast_members`. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct remote_member_key);
+	__type(value, struct remote_member);
+} remote_members SEC(".maps");
+
+/* Underlay address -> whose it is. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 8192);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct tunnel_endpoint_key);
+	__type(value, struct tunnel_endpoint);
+} tunnel_endpoints SEC(".maps");
+
 /* IP within a switch -> the MAC to answer ARP requests and neighbour solicitations with. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

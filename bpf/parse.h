@@ -148,6 +148,8 @@ static __always_inline bool load(struct __sk_buff *skb, __u32 offset, void *to, 
 /* A TAP leaves gso_segs to be found out. */
 static __always_inline bool is_gso(const struct __sk_buff *skb)
 {
+	/* clang would keep the field's address for later, which the verifier takes for a changed context. */
+	asm volatile("" : "+r"(skb));
 	return skb->gso_size > 0;
 }
 

@@ -16,6 +16,10 @@ enum {
 	/* Tunnel keys of OVN's well-known multicast groups (ovn-architecture(7), "Tunnel Encapsulations"). */
 	MULTICAST_FLOOD = 32768,
 	MULTICAST_UNKNOWN = 32769,
+	/* Entries of map `tunnels`, entry 0 included, which is none. */
+	MAX_TUNNELS = 4096,
+	/* Keys from here on are multicast groups'. */
+	FIRST_MULTICAST_KEY = 32768,
 };
 
 /* struct port.flags */
@@ -183,6 +187,65 @@ struct mac_learned_event {
 	__u16 pad;
 };
 _Static_assert(sizeof(struct mac_learned_event) == 20, "struct mac_learned_event");
+
+/* Key of map `ports_by_key`: a port of one of the node's switches, or, with port key 0, the switch itself. */
+struct port_key {
+	__u32 datapath_key;
+	__u32 port_key;
+};
+_Static_assert(sizeof(struct port_key) == 8, "struct port_key");
+
+/* Value of map `ports_by_key`: where the port is. Both 0 = on no node that this one can reach. */
+struct port_place {
+	__u32 slot;   /* on this node, else 0 */
+	__u32 tunnel; /* index of map `tunnels` to the node where it is, else 0 */
+};
+_Static_assert(sizeof(struct port_place) == 8, "struct port_place");
+
+/* Value of map `tunnels`: how to reach another chassis. IPv4 addresses in the first 4 bytes. */
+struct tunnel {
+	__u8 remote[16];
+	__u8 local[16];
+	__u32 family;        /* enum ip_family of both addresses; 0 = the entry is free */
+	__u32 ifindex;       /* the underlay interface by which the route leads */
+	__u32 relay_ifindex; /* the end of the node's relay (tunnel.h) to send into */
+	__u32 mtu;           /* of the route: the longest outer IP packet */
+};
+_Static_assert(sizeof(struct tunnel) == 48, "struct tunnel");
+
+/* Key of map `remote_members`: like struct member_key, with indices of map `tunnels` in the place of slots. */
+struct remote_member_key {
+	__u32 datapath_key;
+	__u32 group_key;
+	__u32 tunnel;
+};
+_Static_assert(sizeof(struct remote_member_key) == 12, "struct remote_member_key");
+
+/* Value of map `remote_members`. */
+struct remote_member {
+	__u32 next_tunnel; /* 0 = the last */
+};
+_Static_assert(sizeof(struct remote_member) == 4, "struct remote_member");
+
+/* struct tunnel_endpoint.flags */
+enum tunnel_endpoint_flags {
+	ENDPOINT_LOCAL = 1 << 0,  /* this node's own */
+	ENDPOINT_REMOTE = 1 << 1, /* another chassis' that may send to this node */
+};
+
+/* Key of map `tunnel_endpoints`: an address of the underlay, IPv4 in the first 4 bytes with the rest zero. */
+struct tunnel_endpoint_key {
+	__u8 family; /* enum ip_family */
+	__u8 pad[3];
+	__u8 address[16];
+};
+_Static_assert(sizeof(struct tunnel_endpoint_key) == 20, "struct tunnel_endpoint_key");
+
+/* Value of map `tunnel_endpoints`. */
+struct tunnel_endpoint {
+	__u32 flags; /* enum tunnel_endpoint_flags */
+};
+_Static_assert(sizeof(struct tunnel_endpoint) == 4, "struct tunnel_endpoint");
 
 /* Value of map `port_counters`, per CPU, by slot. Received is what came from the VM, dropped or not; sent is
  * what was handed to the VM's device. A GSO packet counts as its segments. */

@@ -3,6 +3,7 @@
 /* tc ingress of a VIF: everything that a VM sends enters here. Identify the port, sanity, port security, learn
  * its MAC, switch. */
 
+#include "arrival.h"
 #include "l2_switch.h"
 
 /* Where the slot of the port that has sent the frame is, NULL when there is none: the nested port with the frame's VLAN, else the

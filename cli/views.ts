@@ -115,6 +115,14 @@ export function nodeView(node: Node, now: number): readonly string[] {
     each.code,
     each.message,
   ]);
+  const tunnels = (node.status?.tunnels ?? []).map((each) => [
+    each.chassis,
+    each.type,
+    each.local_ip,
+    each.remote_ip,
+    each.interface,
+    String(each.mtu),
+  ]);
   const maps = (node.status?.maps ?? []).map((each) => [each.name, each.entries, each.capacity]);
   return [
     ...formatPairs([
@@ -137,6 +145,7 @@ export function nodeView(node: Node, now: number): readonly string[] {
       'Interfaces',
       formatTable(['INTERFACE', 'PORT', 'IFINDEX', 'LINK', 'INSTALLED', 'PROBLEM'], interfaces),
     ),
+    ...section('Tunnels', formatTable(['TO', 'TYPE', 'FROM', 'REMOTE', 'INTERFACE', 'MTU'], tunnels)),
     ...section('Could not be applied', formatTable(['KIND', 'NAME', 'CODE', 'WHY'], errors)),
     ...section('Kernel maps', formatTable(['MAP', 'ENTRIES', 'CAPACITY'], maps)),
   ];

@@ -4,6 +4,7 @@ import type { AgentStatus } from '../generated/proto/iovn/v1/AgentStatus.js';
 import type { Applied } from '../generated/proto/iovn/v1/Applied.js';
 import type { Interface } from '../generated/proto/iovn/v1/Interface.js';
 import type { LearnedMac } from '../generated/proto/iovn/v1/LearnedMac.js';
+import { ChassisStore } from './chassis-store.js';
 import { ClaimBoard, decidePort, holderGraceMs } from './claim-board.js';
 import { checkReport, FdbWishes } from './fdb-learning.js';
 import { FdbStore } from './fdb-store.js';
@@ -47,6 +48,7 @@ interface Link {
 export class Controller {
   readonly model: Model;
   readonly store = new IntentStore();
+  readonly chassisStore = new ChassisStore();
   readonly fdbStore = new FdbStore();
   readonly board = new ClaimBoard();
   readonly nodes = new Map<string, Node>();
@@ -284,6 +286,9 @@ export class Controller {
     for (const name of dirty.chassis) this.#chassisChanged(name, dirty.ports, touched);
     const changed = this.store.recompute(this.model, dirty.datapaths);
     this.#options.metrics.recomputed.inc(dirty.datapaths.size);
+    // A chassis that others reach differently, or not at all: any of them may be concerned.
+    if (this.chassisStore.recompute(this.model, dirty.chassis).size > 0)
+      for (const name of this.#links.keys()) touched.add(name);
     const learned = this.fdbStore.recompute(this.model, dirty.fdb);
     for (const datapath of learned) for (const name of this.#interests.holders(datapath)) touched.add(name);
     for (const datapath of changed) for (const name of this.#interests.holders(datapath)) touched.add(name);
@@ -301,6 +306,7 @@ export class Controller {
       this.#dirty.datapaths.add(_uuid);
       this.#dirty.fdb.add(key);
     }
+    for (const { name } of this.model.sb.chassis) this.#dirty.chassis.add(name);
     for (const { node } of this.#links.values()) this.#dirtyNode(node);
     return true;
   }
@@ -367,12 +373,15 @@ export class Controller {
 
   /** What the node shall hold. */
   view(name: string): NodeView {
-    return new Map(
-      [...this.#interests.of(name)].flatMap((datapath): [string, ResourceSet][] => [
+    const datapaths = [...this.#interests.of(name)];
+    const hosts = datapaths.flatMap((datapath) => this.store.hosts(datapath));
+    return new Map([
+      ...datapaths.flatMap((datapath): [string, ResourceSet][] => [
         [datapath, this.store.resources(datapath)],
         [`${datapath} fdb`, this.fdbStore.resources(datapath)],
       ]),
-    );
+      ['chassis', this.chassisStore.resourcesFor(this.model, name, hosts)],
+    ]);
   }
 
   #unlink(name: string, { node }: Link): void {

@@ -3,6 +3,7 @@ import { v1 } from '../common/proto.js';
 import type { NeighbourInput } from '../generated/proto/iovn/v1/Neighbour.js';
 import type { PortInput } from '../generated/proto/iovn/v1/Port.js';
 import type { PortSecurityInput } from '../generated/proto/iovn/v1/PortSecurity.js';
+import { hostsOf } from './chassis-store.js';
 import { ageThresholdSeconds } from './fdb-learning.js';
 import type { InvalidRow } from './invalid-row.js';
 import { learnsMacs } from './learns-macs.js';
@@ -14,10 +15,12 @@ import { type DatapathBinding, logicalSwitchOf, parentOf, type PortBinding } fro
 
 export interface DatapathIntent {
   readonly resources: ResourceSet;
+  /** Names of the chassis that host its ports, sorted. */
+  readonly hosts: readonly string[];
   readonly invalid: readonly InvalidRow[];
 }
 
-const nothing: DatapathIntent = { resources: new Map(), invalid: [] };
+const nothing: DatapathIntent = { resources: new Map(), hosts: [], invalid: [] };
 
 /**
  * The resources of one datapath, computed from its rows and nothing else: a Switch and its Ports. Empty for a router,
@@ -52,7 +55,7 @@ export function datapathIntent(model: Model, datapath: DatapathBinding | undefin
     const message = portMessage(context, binding, port, groups.get(binding._uuid) ?? []);
     put(resources, 'Port', binding.logical_port, v1.Port.serialize(message));
   }
-  return { resources, invalid };
+  return { resources, hosts: hostsOf(model, datapath._uuid), invalid };
 }
 
 /** What a port's message is made of beside its own rows, and where its invalid values are put. */

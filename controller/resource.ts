@@ -2,7 +2,7 @@
 export interface IntentResource {
   /** `kind/name`, unique over all resources. */
   readonly key: string;
-  readonly kind: 'Switch' | 'Port' | 'FdbEntry';
+  readonly kind: 'Switch' | 'Port' | 'FdbEntry' | 'Chassis';
   readonly name: string;
   /** The serialized message of that kind. */
   readonly body: Uint8Array;

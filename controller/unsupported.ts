@@ -19,7 +19,6 @@ export function listUnsupported(model: Model): readonly Unsupported[] {
     ...wholeTables(model.nb),
     ...switchFeatures(model.nb),
     ...portFeatures(model.nb),
-    ...tunnels(model),
     ...additionalChassis(model),
   ];
   return found.sort(
@@ -183,22 +182,6 @@ function* portOptions(row: LogicalSwitchPort): Iterable<Unsupported> {
 
 function onPort(row: LogicalSwitchPort, what: string, detail: string): Unsupported {
   return { kind: `Logical_Switch_Port ${what}`, object: row.name, uuid: row._uuid, detail };
-}
-
-/** Switches whose ports are bound on more than one chassis. */
-function* tunnels(model: Model): Iterable<Unsupported> {
-  for (const row of model.nb.logicalSwitch) {
-    const datapath = model.datapathOfSwitch(row._uuid);
-    if (datapath === undefined) continue;
-    const names = new Set<string>();
-    for (const binding of model.bindingsOn(datapath._uuid)) {
-      const name = model.chassisName(binding.chassis);
-      if (name !== undefined) names.add(name);
-    }
-    if (names.size < 2) continue;
-    const detail = `Its ports on ${[...names].sort().join(', ')} do not reach each other: there are no tunnels yet.`;
-    yield { kind: 'Tunnel', object: row.name, uuid: row._uuid, detail };
-  }
 }
 
 function* additionalChassis(model: Model): Iterable<Unsupported> {

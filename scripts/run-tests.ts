@@ -22,9 +22,9 @@ const checks: readonly (readonly [title: string, script: string])[] = [
   ['dead code', 'knip'],
 ];
 
-/** System tests load the machine and measure time: one file after the other, and nothing beside them. */
-const everythingElse = ['test/**/*.test.ts', '!test/system/**'];
-const systemTests = ['--concurrency=1', 'test/system/**/*.test.ts'];
+/** System and interoperability tests load the machine and measure time: one file after the other, and nothing beside them. */
+const everythingElse = ['test/**/*.test.ts', '!test/system/**', '!test/interop/**'];
+const systemTests = ['--concurrency=1', 'test/system/**/*.test.ts', 'test/interop/**/*.test.ts'];
 
 let tally = emptyTally;
 

@@ -25,6 +25,7 @@ ps procps
 nsenter util-linux
 openssl openssl
 tcpdump tcpdump
+ethtool ethtool
 promtool prometheus
 ovsdb-server openvswitch-switch
 ovs-vsctl openvswitch-switch

@@ -1,10 +1,11 @@
 import { existsSync, rmSync } from 'node:fs';
 
-import { centralAddress, type OvnCentral, underlayBridge } from './central.js';
+import type { OvnCentral } from './central.js';
 import { controllerAddress, executable } from './controller.js';
 import type { NetworkNamespace } from './namespace.js';
 import { type CommandOptions, type CommandResult, type Daemon, run, runOk } from './process.js';
 import type { Testbed } from './testbed.js';
+import { connectToUnderlay } from './underlay.js';
 import { waitFor } from './wait.js';
 
 const metricsUrl = 'http://127.0.0.1:9651';
@@ -67,14 +68,7 @@ export class Hypervisor {
   static async create(bed: Testbed, central: OvnCentral, options: HypervisorOptions): Promise<Hypervisor> {
     const { name, index = 1 } = options;
     const namespace = await bed.namespace(name);
-    await namespace.ip(
-      ...['link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', `to-${name}`],
-      ...['netns', central.namespace.name],
-    );
-    await central.namespace.ip('link', 'set', `to-${name}`, 'master', underlayBridge, 'up');
-    const address = centralAddress.replace(/\d+$/, String(10 + index));
-    await namespace.ip('addr', 'add', `${address}/24`, 'dev', 'eth0');
-    await namespace.ip('link', 'set', 'eth0', 'up');
+    const address = await connectToUnderlay(central, namespace, name, index);
     const hypervisor = new Hypervisor(bed, namespace, options);
     await runOk([
       'ovsdb-tool',

@@ -1,8 +1,8 @@
 import { packageRoot } from '../common/package-root.js';
-import type { Hypervisor } from './hypervisor.js';
 import type { NetworkNamespace } from './namespace.js';
 import type { Daemon } from './process.js';
 import type { Testbed } from './testbed.js';
+import type { VmHost } from './vm-host.js';
 import { waitFor } from './wait.js';
 
 export interface VmOptions {
@@ -23,14 +23,14 @@ export interface PingResult {
 export class Vm {
   readonly name: string;
   readonly mac: string;
-  readonly hypervisor: Hypervisor;
+  readonly hypervisor: VmHost;
   readonly namespace: NetworkNamespace;
   readonly #bed: Testbed;
   readonly #ip: string;
   readonly #card: 'veth' | 'tap';
   #pings = 0;
 
-  private constructor(bed: Testbed, hypervisor: Hypervisor, namespace: NetworkNamespace, options: VmOptions) {
+  private constructor(bed: Testbed, hypervisor: VmHost, namespace: NetworkNamespace, options: VmOptions) {
     this.#bed = bed;
     this.name = options.name;
     this.mac = options.mac;
@@ -41,7 +41,7 @@ export class Vm {
   }
 
   /** Makes the machine with its tap; nothing is plugged in yet. */
-  static async create(bed: Testbed, hypervisor: Hypervisor, options: VmOptions): Promise<Vm> {
+  static async create(bed: Testbed, hypervisor: VmHost, options: VmOptions): Promise<Vm> {
     const vm = new Vm(bed, hypervisor, await bed.namespace(options.name), options);
     await vm.createTap();
     return vm;

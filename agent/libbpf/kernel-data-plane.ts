@@ -4,15 +4,17 @@ import path from 'node:path';
 
 import type { Ifindex } from '../../common/addresses.js';
 import type { Logger } from '../../common/log.js';
-import type {
-  Attachment,
-  AttachMode,
-  DataPlane,
-  PortCounters,
-  TableEntries,
-  TableName,
-  TableUsage,
-  WriteFailure,
+import {
+  type Attachment,
+  type AttachMode,
+  type DataPlane,
+  type PortCounters,
+  type ProgramName,
+  programNames,
+  type TableEntries,
+  type TableName,
+  type TableUsage,
+  type WriteFailure,
 } from '../data-plane.js';
 import type { LearningPlane, MacEvent } from '../fdb/fdb-table.js';
 import { Attachments } from './attachments.js';
@@ -40,8 +42,6 @@ export interface DataPlaneOptions {
   readonly mapSizes?: MapSizes;
   readonly log: Logger;
 }
-
-const ingressProgram = 'vif_ingress';
 
 /**
  * Opens this node's data plane: adopts the maps and programs that are pinned when they are of the same object and
@@ -90,28 +90,28 @@ export class KernelDataPlane implements DataPlane, LearningPlane {
   readonly fdb: KernelFdb;
   readonly #bpffsDir: string;
   readonly #generation: Generation;
-  readonly #programFd: number;
+  readonly #programFds: ReadonlyMap<ProgramName, number>;
   readonly #tables: KernelTables;
-  readonly #attachments: Attachments;
+  readonly #attachments: ReadonlyMap<ProgramName, Attachments>;
   readonly #log: Logger;
 
   constructor(bpffsDir: string, generation: Generation, mode: AttachMode | 'auto', log: Logger) {
-    const programFd = generation.programs.get(ingressProgram);
-    if (programFd === undefined) {
-      const message = `the eBPF object has no program ${ingressProgram}`;
-      throw new KernelError('kernel_not_found', 0, message, { program: ingressProgram });
-    }
     this.#bpffsDir = bpffsDir;
     this.#generation = generation;
-    this.#programFd = programFd;
     this.#log = log;
     this.#tables = new KernelTables(generation.maps);
+    const programFds = findPrograms(generation);
+    this.#programFds = programFds;
     this.fdb = new KernelFdb(generation.maps);
-    this.attachMode = mode === 'auto' ? (hasTcx(programFd) ? 'tcx' : 'clsact') : mode;
+    this.attachMode = mode === 'auto' ? (hasTcx(this.#programFd('vif_ingress')) ? 'tcx' : 'clsact') : mode;
     this.adopted = generation.adopted;
     this.generation = generation.id;
-    const programId = readProgramInfo(programFd).id;
-    this.#attachments = new Attachments(bpffsDir, this.attachMode, programFd, programId);
+    this.#attachments = new Map(
+      Array.from(programFds, ([name, fd]) => {
+        const folder = name === 'vif_ingress' ? bpffsDir : path.join(bpffsDir, name);
+        return [name, new Attachments(folder, this.attachMode, fd, readProgramInfo(fd).id)];
+      }),
+    );
   }
 
   get slotCount(): number {
@@ -134,16 +134,16 @@ export class KernelDataPlane implements DataPlane, LearningPlane {
     return this.#tables.deleteEntries(table, keys);
   }
 
-  readAttachments(): readonly Attachment[] {
-    return this.#attachments.read();
+  readAttachments(program: ProgramName = 'vif_ingress'): readonly Attachment[] {
+    return this.#attachmentsOf(program).read();
   }
 
-  attach(ifindex: Ifindex): void {
-    this.#attachments.attach(ifindex);
+  attach(ifindex: Ifindex, program: ProgramName = 'vif_ingress'): void {
+    this.#attachmentsOf(program).attach(ifindex);
   }
 
-  detach(ifindex: Ifindex): void {
-    this.#attachments.detach(ifindex);
+  detach(ifindex: Ifindex, program: ProgramName = 'vif_ingress'): void {
+    this.#attachmentsOf(program).detach(ifindex);
   }
 
   readCounters(slots: readonly number[]): ReadonlyMap<number, PortCounters> {
@@ -167,8 +167,10 @@ export class KernelDataPlane implements DataPlane, LearningPlane {
   retireOldGenerations(): void {
     const old = otherGenerations(this.#bpffsDir, this.#generation.id);
     if (old.length === 0) return;
-    for (const { ifindex, intact } of this.readAttachments()) {
-      if (!intact) this.detach(ifindex);
+    for (const program of programNames) {
+      for (const { ifindex, intact } of this.readAttachments(program)) {
+        if (!intact) this.detach(ifindex, program);
+      }
     }
     for (const id of old) removePins(path.join(this.#bpffsDir, id));
     this.#log.info('retired older generations of eBPF programs and maps', { generations: old });
@@ -176,7 +178,7 @@ export class KernelDataPlane implements DataPlane, LearningPlane {
 
   /** Runs the ingress program on a packet without sending it; for tests and traces. */
   testRun(packet: Uint8Array, context?: TestContext): TestRun {
-    return testRun(this.#programFd, packet, context);
+    return testRun(this.#programFd('vif_ingress'), packet, context);
   }
 
   close(): void {
@@ -184,8 +186,32 @@ export class KernelDataPlane implements DataPlane, LearningPlane {
   }
 
   destroy(): void {
-    for (const { ifindex } of this.readAttachments()) this.detach(ifindex);
+    for (const program of programNames) {
+      for (const { ifindex } of this.readAttachments(program)) this.detach(ifindex, program);
+    }
     this.close();
     removePinnedFolder(this.#bpffsDir);
   }
+
+  #programFd(name: ProgramName): number {
+    const fd = this.#programFds.get(name);
+    if (fd === undefined) throw new RangeError(`no program ${name}`);
+    return fd;
+  }
+
+  #attachmentsOf(name: ProgramName): Attachments {
+    const attachments = this.#attachments.get(name);
+    if (attachments === undefined) throw new RangeError(`no program ${name}`);
+    return attachments;
+  }
+}
+
+function findPrograms(generation: Generation): ReadonlyMap<ProgramName, number> {
+  return new Map(
+    programNames.map((program) => {
+      const fd = generation.programs.get(program);
+      if (fd !== undefined) return [program, fd];
+      throw new KernelError('kernel_not_found', 0, `the eBPF object has no program ${program}`, { program });
+    }),
+  );
 }

@@ -1,7 +1,8 @@
 import type { TableName } from '../data-plane.js';
-import type { PortIntent } from '../intent.js';
+import type { PortIntent, SwitchIntent } from '../intent.js';
 import type { LocalPort } from '../local-ports.js';
 import type { ResourceProblem, ResourceRef } from '../resources.js';
+import type { TunnelPlan } from '../tunnels.js';
 
 /** A local port with its place in the data plane. */
 export interface PluggedPort extends LocalPort {
@@ -19,6 +20,9 @@ export interface ModuleInput {
   readonly ports: readonly SwitchPort[];
   /** Sorted by slot. */
   readonly plugged: readonly PluggedPort[];
+  /** Sorted by datapath key. */
+  readonly switches: readonly SwitchIntent[];
+  readonly tunnelPlan: TunnelPlan;
 }
 
 export interface TableEntry {

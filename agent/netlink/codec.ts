@@ -7,11 +7,17 @@ export const messageTypes = {
   newLink: 16,
   deleteLink: 17,
   getLink: 18,
+  newAddress: 20,
+  deleteAddress: 21,
+  getAddress: 22,
+  newRoute: 24,
+  deleteRoute: 25,
+  getRoute: 26,
   newFilter: 44,
   getFilter: 46,
 } as const;
 
-const requestFlags = {
+export const requestFlags = {
   request: 0x1,
   acknowledge: 0x4,
   exclusive: 0x200,
@@ -34,11 +40,17 @@ const linkAttributes = {
   link: 5,
   master: 10,
   linkInfo: 18,
+  afSpec: 26,
   linkNetnsid: 37,
+  gsoMaxSegments: 40,
+  gsoMaxSize: 41,
 } as const;
 const linkInfoKind = 1;
 const linkInfoData = 2;
 const vethInfoPeer = 1;
+const addressFamilyInet6 = 10;
+const inet6AddressGeneration = 8;
+const addressGenerationNone = 1;
 
 export interface Message {
   readonly type: number;
@@ -141,6 +153,28 @@ export function encodeSetUp(sequence: number, ifindex: Ifindex): Buffer {
   return encodeMessage(messageTypes.newLink, flags, sequence, [interfaceInfo(ifindex, flagUp, flagUp)]);
 }
 
+/** What a device of the node's relay is to be. */
+export interface RelayLink {
+  readonly mtu: number;
+  /** The kernel cuts GSO packets into segments that have more segments, or bytes, than the device takes. */
+  readonly gsoMaxSegments: number;
+  readonly gsoMaxBytes: number;
+}
+
+/** Sets it up with these values, and without an IPv6 address of its own. */
+export function encodeConfigureRelay(sequence: number, ifindex: Ifindex, relay: RelayLink): Buffer {
+  const flags = requestFlags.request | requestFlags.acknowledge;
+  const noAddress = encodeAttribute(inet6AddressGeneration, Buffer.from([addressGenerationNone]));
+  const parts = [
+    interfaceInfo(ifindex, flagUp, flagUp),
+    encodeNumber(linkAttributes.mtu, relay.mtu),
+    encodeNumber(linkAttributes.gsoMaxSegments, relay.gsoMaxSegments),
+    encodeNumber(linkAttributes.gsoMaxSize, relay.gsoMaxBytes),
+    encodeAttribute(linkAttributes.afSpec, encodeAttribute(addressFamilyInet6, noAddress)),
+  ];
+  return encodeMessage(messageTypes.newLink, flags, sequence, parts);
+}
+
 export function encodeDeleteLink(sequence: number, ifindex: Ifindex): Buffer {
   const flags = requestFlags.request | requestFlags.acknowledge;
   return encodeMessage(messageTypes.deleteLink, flags, sequence, [interfaceInfo(ifindex)]);
@@ -158,7 +192,12 @@ function align(length: number): number {
   return (length + 3) & ~3;
 }
 
-function encodeMessage(type: number, flags: number, sequence: number, parts: readonly Buffer[]): Buffer {
+export function encodeMessage(
+  type: number,
+  flags: number,
+  sequence: number,
+  parts: readonly Buffer[],
+): Buffer {
   const header = Buffer.alloc(headerLength);
   const message = Buffer.concat([header, ...parts]);
   message.writeUInt32LE(message.length, 0);
@@ -177,7 +216,7 @@ function interfaceInfo(ifindex: number, flags = 0, change = 0): Buffer {
   return info;
 }
 
-function encodeAttribute(type: number, value: Buffer): Buffer {
+export function encodeAttribute(type: number, value: Buffer): Buffer {
   const attribute = Buffer.alloc(align(4 + value.length));
   attribute.writeUInt16LE(4 + value.length, 0);
   attribute.writeUInt16LE(type, 2);
@@ -185,12 +224,18 @@ function encodeAttribute(type: number, value: Buffer): Buffer {
   return attribute;
 }
 
+function encodeNumber(type: number, value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32LE(value, 0);
+  return encodeAttribute(type, bytes);
+}
+
 function encodeText(type: number, text: string): Buffer {
   return encodeAttribute(type, Buffer.from(`${text}\0`));
 }
 
 /** Attributes by type; of a malformed list, those before the fault. */
-function decodeAttributes(bytes: Buffer): Map<number, Buffer> {
+export function decodeAttributes(bytes: Buffer): Map<number, Buffer> {
   const typeMask = 0x3fff; /* without NLA_F_NESTED and NLA_F_NET_BYTEORDER */
   const attributes = new Map<number, Buffer>();
   for (let offset = 0; offset + 4 <= bytes.length; ) {

@@ -25,7 +25,15 @@ export interface LinkMonitorOptions {
   readonly log: Logger;
 }
 
-const linkGroup = 0x1;
+/** RTMGRP_*: interfaces, and addresses and routes of both families, of which it is only told that they changed. */
+const groups = { link: 0x1, ip4Address: 0x10, ip4Route: 0x40, ip6Address: 0x100, ip6Route: 0x400 } as const;
+const allGroups = Object.values(groups).reduce((sum, bit) => sum | bit, 0);
+const routingMessages: ReadonlySet<number> = new Set([
+  messageTypes.newAddress,
+  messageTypes.deleteAddress,
+  messageTypes.newRoute,
+  messageTypes.deleteRoute,
+]);
 const datagramBytes = 64 * 1024;
 /** Between two of these others get their turn. */
 const datagramsPerTurn = 256;
@@ -53,7 +61,7 @@ class NetlinkLinkMonitor implements LinkMonitor {
     this.#log = log;
     this.#signal = signal;
     /* Subscribed before the first dump: what changes in between is notified. */
-    this.#socket = openNetlinkSocket({ groups: linkGroup, timeout: false });
+    this.#socket = openNetlinkSocket({ groups: allGroups, timeout: false });
     try {
       this.#table = new LinkTable(readLinks());
     } catch (error) {
@@ -137,6 +145,7 @@ class NetlinkLinkMonitor implements LinkMonitor {
     const dump = this.#dump?.sequence === sequence ? this.#dump : undefined;
     if (dump !== undefined && interrupted) dump.repeat = true;
     if (type === messageTypes.done && dump !== undefined) return this.#endDump(dump.seen, dump.repeat);
+    if (routingMessages.has(type)) return true;
     if (type !== messageTypes.newLink && type !== messageTypes.deleteLink) return false;
     const link = decodeLink(payload);
     if (link === undefined) return false;

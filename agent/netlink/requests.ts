@@ -1,3 +1,5 @@
+import os from 'node:os';
+
 import type { Ifindex, Mac } from '../../common/addresses.js';
 import { KernelError, kernelError } from '../libbpf/kernel-error.js';
 import { openNetlinkSocket } from '../libbpf/netlink-socket.js';
@@ -5,6 +7,7 @@ import {
   decodeError,
   decodeLink,
   decodeMessages,
+  encodeConfigureRelay,
   encodeCreateVeth,
   encodeDeleteLink,
   encodeGetFilters,
@@ -14,7 +17,18 @@ import {
   type Message,
   messageTypes,
 } from './codec.js';
+import {
+  decodeInterfaceAddress,
+  decodeRoute,
+  encodeGetAddresses,
+  encodeGetRoute,
+  type InterfaceAddress,
+  type RouteAnswer,
+} from './route-codec.js';
+import { relayMtu } from '../relay.js';
 
+const { ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL, ENETDOWN } = os.constants.errno;
+const noRouteErrnos = new Set([ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL, ENETDOWN]);
 const sequence = 1;
 const bufferBytes = 64 * 1024;
 const maximumDumps = 5;
@@ -39,6 +53,33 @@ export function createVeth(name: string, peerName: string, mac?: Mac): void {
 
 export function setUp(ifindex: Ifindex): void {
   request(`set interface ${ifindex} up`, encodeSetUp(sequence, ifindex));
+}
+
+/** Makes one end of the node's relay what it has to be (bpf/tunnel.h). */
+export function configureRelay(ifindex: Ifindex): void {
+  const relay = { mtu: relayMtu, gsoMaxSegments: 1, gsoMaxBytes: 1024 };
+  request(`configure interface ${ifindex} as relay`, encodeConfigureRelay(sequence, ifindex, relay));
+}
+
+/** Where packets to an address leave; undefined where they don't. */
+export function readRoute(address: Uint8Array): RouteAnswer | undefined {
+  try {
+    const answers = exchange('ask for a route', encodeGetRoute(sequence, address), () => true);
+    return answers.flatMap(({ type, payload }) =>
+      type === messageTypes.newRoute ? [decodeRoute(payload)] : [],
+    )[0];
+  } catch (error) {
+    if (error instanceof KernelError && noRouteErrnos.has(error.errno)) return undefined;
+    throw error;
+  }
+}
+
+/** Every address of every interface. */
+export function readAddresses(): readonly InterfaceAddress[] {
+  return dump('list the addresses', encodeGetAddresses(sequence))
+    .filter(({ type }) => type === messageTypes.newAddress)
+    .map(({ payload }) => decodeInterfaceAddress(payload))
+    .filter((address) => address !== undefined);
 }
 
 /** Removes an interface, a veth with its other end. */

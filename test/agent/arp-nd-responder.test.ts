@@ -4,6 +4,7 @@ import { macFromBytes, parseIp, parseMac } from '../../common/addresses.js';
 import { decodeNeighbour, decodeNeighbourKey, ipFamily } from '../../generated/bpf/layouts.js';
 import type { PortIntent } from '../../agent/intent.js';
 import { arpNdResponder } from '../../agent/modules/arp-nd-responder.js';
+import { noTunnels } from '../../agent/tunnels.js';
 
 function port(name: string, portKey: number, neighbours: Record<string, string>): PortIntent {
   return {
@@ -33,6 +34,8 @@ function entriesOf(...ports: readonly PortIntent[]) {
   const output = arpNdResponder.compute({
     ports: ports.map((each) => ({ port: each, datapathKey: 7 })),
     plugged: [],
+    switches: [],
+    tunnelPlan: noTunnels,
   });
   const entries = output.entries.map(({ key, value }) => {
     const { datapathKey, family, address } = decodeNeighbourKey(Buffer.from(key, 'hex'));

@@ -25,7 +25,8 @@ import {
   switchResource,
 } from './support/intents.js';
 import type { Link } from '../../agent/links.js';
-import type { PluggedPort } from '../../agent/modules/io-module.js';
+import type { ModuleInput, PluggedPort } from '../../agent/modules/io-module.js';
+import { noTunnels } from '../../agent/tunnels.js';
 
 const mac1 = '02:00:00:00:00:01';
 
@@ -56,9 +57,13 @@ function addressText({ family, address }: { readonly family: number; readonly ad
   return formatIp(family === 4 ? address.slice(0, 4) : address);
 }
 
+function input(plugged: readonly PluggedPort[]): ModuleInput {
+  return { ports: [], plugged, switches: [], tunnelPlan: noTunnels };
+}
+
 /** The entries, readable: `MAC flags`, `host ADDRESS directions`, `net ADDRESS/LENGTH directions`. */
 function compute(entries: readonly string[]): readonly string[] {
-  const result = portSecurity.compute({ ports: [], plugged: plugged(entries) });
+  const result = portSecurity.compute(input(plugged(entries)));
   const lines = result.entries.map(({ table, key, value }) => {
     const bytes = Buffer.from(key, 'hex');
     if (table === 'allowed_macs') {
@@ -127,7 +132,7 @@ test('no port security, no entries', (t) => {
 });
 
 function flagsOf(entries: readonly string[], link?: Partial<Link>): string {
-  const output = l2Switch.compute({ ports: [], plugged: plugged(entries, link) });
+  const output = l2Switch.compute(input(plugged(entries, link)));
   const entry = output.entries.find(({ table }) => table === 'ports');
   const { flags } = decodePort(entry?.value ?? new Uint8Array());
   return Object.entries(portFlags)

@@ -29,6 +29,13 @@ import {
   encodeNeighbour,
   encodeNeighbourKey,
   encodePort,
+  encodePortKey,
+  encodePortPlace,
+  encodeRemoteMember,
+  encodeRemoteMemberKey,
+  encodeTunnel,
+  encodeTunnelEndpoint,
+  encodeTunnelEndpointKey,
 } from '../../generated/bpf/layouts.js';
 
 /** The compiled program that the agent loads. */
@@ -53,6 +60,10 @@ export const tableCodecs = {
   destinations: { key: encodeMacKey, value: encodeDestination },
   multicast_members: { key: encodeMemberKey, value: encodeMember },
   fdb: { key: encodeMacKey, value: encodeFdbEntry },
+  ports_by_key: { key: encodePortKey, value: encodePortPlace },
+  tunnels: { key: encodeUint32, value: encodeTunnel },
+  tunnel_endpoints: { key: encodeTunnelEndpointKey, value: encodeTunnelEndpoint },
+  remote_members: { key: encodeRemoteMemberKey, value: encodeRemoteMember },
   neighbours: { key: encodeNeighbourKey, value: encodeNeighbour },
   allowed_macs: { key: encodeAllowedMacKey, value: encodeAllowedMac },
   allowed_addresses: { key: encodeAllowedAddressKey, value: encodeAllowedAddress },

@@ -2,6 +2,7 @@ import test from 'ava';
 import fc from 'fast-check';
 
 import type { Uuid } from '../../common/addresses.js';
+import { ChassisStore } from '../../controller/chassis-store.js';
 import { datapathIntent } from '../../controller/intent.js';
 import { IntentStore } from '../../controller/intent-store.js';
 import { Model, nothingDirty } from '../../controller/model.js';
@@ -31,6 +32,8 @@ const steps = fc.array(
     fc.record({ kind: fc.constant('renameSwitch' as const), at: small, name: fc.string() }),
     fc.record({ kind: fc.constant('removeDatapath' as const), at: small }),
     fc.record({ kind: fc.constant('chassis' as const), at: small }),
+    fc.record({ kind: fc.constant('encap' as const), at: small, to: small }),
+    fc.record({ kind: fc.constant('zones' as const), at: small, to: small }),
     fc.record({ kind: fc.constant('routerMac' as const), at: small }),
     fc.record({ kind: fc.constant('groups' as const), at: small, key: small }),
     fc.record({ kind: fc.constant('send' as const), at: small }),
@@ -99,6 +102,18 @@ class Scene {
         this.chassis[step.at] = this.world.addVanillaChassis(`hv${this.#names}`, `192.0.2.${this.#names}`);
         return;
       }
+      case 'encap': {
+        const row = at([...sb.tables.encap], step.at);
+        this.#names += 1;
+        if (row) sb.put('encap', { ip: `198.51.100.${this.#names}` }, row._uuid);
+        return;
+      }
+      case 'zones': {
+        const row = at([...sb.tables.chassis], step.at);
+        if (row)
+          sb.put('chassis', { transport_zones: step.to % 2 === 0 ? [] : [`zone${step.to}`] }, row._uuid);
+        return;
+      }
       case 'routerMac':
         for (const row of nb.tables.logicalRouterPort) {
           nb.put('logicalRouterPort', { mac: `00:00:00:00:ff:0${step.at}` }, row._uuid);
@@ -160,6 +175,86 @@ test('after any sequence of row changes, incremental is as computed from scratch
     }),
     { numRuns: 150 },
   );
+});
+
+/** What each chassis is to know of the others, when it holds all switches. */
+function chassisKnown(world: World, store: ChassisStore, hosts: readonly string[], model: Model): unknown {
+  return [...world.sb.tables.chassis]
+    .map(({ name }): [string, readonly string[]] => {
+      const resources = store.resourcesFor(model, name, hosts);
+      return [
+        name,
+        [...resources.values()].map(({ key, body }) => `${key} ${Buffer.from(body).toString('hex')}`),
+      ];
+    })
+    .sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+test('after any sequence of row changes, other chassis are known as computed from scratch', (t) => {
+  fc.assert(
+    fc.property(steps, (sequence) => {
+      const scene = new Scene();
+      const { nb, sb } = scene.world;
+      const model = new Model(nb.tables, sb.tables);
+      const store = new IntentStore();
+      const chassis = new ChassisStore();
+      let dirty = nothingDirty();
+      nb.onUpdate((update) => model.applyNorthbound(update, dirty));
+      sb.onUpdate((update) => model.applySouthbound(update, dirty));
+      const recompute = (): void => {
+        chassis.recompute(model, dirty.chassis);
+        store.recompute(model, dirty.datapaths);
+        dirty = nothingDirty();
+      };
+      for (const { _uuid } of sb.tables.datapathBinding) dirty.datapaths.add(_uuid);
+      for (const { name } of sb.tables.chassis) dirty.chassis.add(name);
+      recompute();
+      for (const step of sequence) {
+        scene.do(step);
+        if (step.kind === 'send') recompute();
+      }
+      recompute();
+      const fresh = new Model(nb.tables, sb.tables);
+      const freshChassis = new ChassisStore();
+      freshChassis.recompute(
+        fresh,
+        Array.from(sb.tables.chassis, ({ name }) => name),
+      );
+      const datapaths = Array.from(sb.tables.datapathBinding, ({ _uuid }) => _uuid);
+      const hosts = datapaths.flatMap((uuid) => store.hosts(uuid));
+      const freshHosts = datapaths.flatMap(
+        (uuid) => datapathIntent(fresh, sb.tables.datapathBinding.get(uuid)).hosts,
+      );
+      t.deepEqual(hosts, freshHosts);
+      t.deepEqual(
+        chassisKnown(scene.world, chassis, hosts, model),
+        chassisKnown(scene.world, freshChassis, freshHosts, fresh),
+      );
+      t.is([...chassis.all()].length, sb.tables.chassis.size);
+    }),
+    { numRuns: 150 },
+  );
+});
+
+test('chassis tell each other their endpoints when they share a transport zone, or have none', (t) => {
+  const { world } = new Scene();
+  for (const [index, name] of ['a', 'b', 'c'].entries())
+    world.addVanillaChassis(name, `192.0.2.${index + 100}`);
+  const store = new ChassisStore();
+  const known = (node: string): readonly string[] => {
+    const model = new Model(world.nb.tables, world.sb.tables);
+    store.recompute(model, ['a', 'b', 'c']);
+    return [...store.resourcesFor(model, node, ['a', 'b', 'c']).values()].map(({ name }) => name);
+  };
+  const setZones = (name: string, zones: readonly string[]): void => {
+    world.sb.put('chassis', { transport_zones: zones }, world.chassis(name)?._uuid);
+  };
+  t.deepEqual(known('a'), ['b', 'c']);
+  setZones('a', ['z1', 'z2']);
+  t.deepEqual(known('a'), []);
+  setZones('b', ['z2']);
+  t.deepEqual(known('a'), ['b']);
+  t.deepEqual(known('c'), []);
 });
 
 /** An agent that only keeps what it is sent. */

@@ -96,14 +96,3 @@ test('what a port asks for', (t) => {
     t.true(kinds.includes(kind), kind);
   }
 });
-
-test('a switch with ports on two chassis needs a tunnel', (t) => {
-  const world = new World();
-  const sw0 = world.addSwitch('sw0');
-  for (const [n, name] of ['hv1', 'hv2'].entries()) {
-    t.deepEqual(shown(world), []);
-    const port = world.addPort(sw0, `lp${n}`);
-    world.sb.put('portBinding', { chassis: world.addVanillaChassis(name, `192.0.2.${n + 1}`) }, port.binding);
-  }
-  t.deepEqual(shown(world), ['Tunnel: sw0']);
-});

@@ -1,6 +1,6 @@
 import { computeDesired } from '../../agent/desired.js';
 import { applyUpdate, emptyIntent, type Intent } from '../../agent/intent.js';
-import { findLocalPorts } from '../../agent/local-ports.js';
+import { findLocalPorts, type SlotKey } from '../../agent/local-ports.js';
 import { assignSlots } from '../../agent/slots.js';
 import type { VifInterface } from '../../agent/vswitch/interfaces.js';
 import { type Ifindex, parseMac, type Uuid } from '../../common/addresses.js';
@@ -90,7 +90,7 @@ export class DataPlane {
     const interfaces = ports.map((port, index) => interfaceFor(port, devices[index] ?? 0));
     const local = findLocalPorts(intent, interfaces, chassis);
     const { slots } = assignSlots(
-      new Map(),
+      new Map<SlotKey, number>(),
       local.map(({ key }) => key),
       16,
     );

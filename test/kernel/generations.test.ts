@@ -144,7 +144,10 @@ for (const attachMode of modes) {
       next.readAttachments(),
       guests.map(({ ifindex }) => ({ ifindex, intact: true })),
     );
-    t.deepEqual(readdirSync(bpffsDir).sort(), [next.generation, 'filters', 'links'].sort());
+    t.deepEqual(
+      readdirSync(bpffsDir).sort(),
+      [next.generation, 'filters', 'links', 'relay_ingress', 'tunnel_ingress'].sort(),
+    );
     t.true((next.readCounters([1]).get(1)?.receivedPackets ?? 0n) > 50n);
     next.retireOldGenerations();
     t.is(next.readAttachments().length, 2);

@@ -20,6 +20,7 @@ import {
 import { broadcast, ethernet, icmp, ip, ipv4, mac } from '../support/packets.js';
 import { createDevice, enterPrivateNamespaces } from '../support/private-namespace.js';
 import { makeBpffsDir, open } from './support.js';
+import { noUnderlay } from '../agent/support/fake-devices.js';
 
 enterPrivateNamespaces();
 
@@ -76,7 +77,12 @@ for (const [table, size] of sizes) {
     const third = applyUpdate(both, makeUpdate([port(3)], { snapshot: false }));
     const roundsOf = (intent: typeof both) => {
       for (let rounds = 1; ; rounds++) {
-        const { state, again } = applier.apply(intent, interfaces, chassisName);
+        const { state, again } = applier.apply(
+          intent,
+          interfaces,
+          { name: chassisName, encaps: [] },
+          noUnderlay,
+        );
         if (!again) return state;
         t.true(rounds < 5, 'it comes to an end');
       }

@@ -2,9 +2,10 @@ import type { ExecutionContext } from 'ava';
 
 import { OvnCentral } from '../../testbed/central.js';
 import { Controller } from '../../testbed/controller.js';
-import { Hypervisor } from '../../testbed/hypervisor.js';
+import { Hypervisor, type HypervisorOptions } from '../../testbed/hypervisor.js';
 import { Testbed } from '../../testbed/testbed.js';
 import { Vm } from '../../testbed/vm.js';
+import type { VmHost } from '../../testbed/vm-host.js';
 import { waitFor } from '../../testbed/wait.js';
 
 /** A testbed that is gone after the test; the logs of its daemons are printed when the test fails. */
@@ -45,10 +46,18 @@ export class Network {
     return new Network(bed, central, controller, hypervisor);
   }
 
+  /** Another hypervisor with a running agent: number 2 is `hv2`. */
+  async addHypervisor(number: number, options: Partial<HypervisorOptions> = {}): Promise<Hypervisor> {
+    const parts = { name: `hv${number}`, index: number, ...options };
+    const hypervisor = await Hypervisor.create(this.bed, this.central, parts);
+    await hypervisor.startAgent();
+    return hypervisor;
+  }
+
   /** A VM that is not plugged in: number 7 is `vm7` with 02:00:00:00:00:07 and 10.0.0.7/24. */
-  createVm(number: number): Promise<Vm> {
+  createVm(number: number, hypervisor: VmHost = this.hypervisor): Promise<Vm> {
     const mac = `02:00:00:00:00:${number.toString(16).padStart(2, '0')}`;
-    return Vm.create(this.bed, this.hypervisor, { name: `vm${number}`, mac, ip: `10.0.0.${number}/24` });
+    return Vm.create(this.bed, hypervisor, { name: `vm${number}`, mac, ip: `10.0.0.${number}/24` });
   }
 
   /** A logical port of the VM's name on `sw0`, which is made when it is missing; with port security for its addresses. */
@@ -59,6 +68,18 @@ export class Network {
       ...['--', 'lsp-set-addresses', vm.name, addresses],
       ...(portSecurity ? ['--', 'lsp-set-port-security', vm.name, addresses] : []),
     );
+  }
+
+  /** A VM on a hypervisor, its port made and plugged in. */
+  async plugVm(
+    number: number,
+    hypervisor: VmHost,
+    options: { readonly portSecurity?: boolean } = {},
+  ): Promise<Vm> {
+    const vm = await this.createVm(number, hypervisor);
+    await this.addPort(vm, options);
+    await hypervisor.plug(vm.tap, vm.name);
+    return vm;
   }
 
   /** VMs with these numbers, their ports made and plugged in, everything in place. */

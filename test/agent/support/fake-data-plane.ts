@@ -4,6 +4,7 @@ import {
   type AttachMode,
   type DataPlane,
   type PortCounters,
+  type ProgramName,
   type TableEntries,
   type TableName,
   tableNames,
@@ -19,6 +20,7 @@ export class FakeDataPlane implements DataPlane {
   readonly slotCount: number;
   readonly tables = new Map<TableName, Map<string, Uint8Array>>(tableNames.map((name) => [name, new Map()]));
   readonly attached = new Map<Ifindex, boolean>();
+  readonly underlay = new Map<ProgramName, Map<Ifindex, boolean>>();
   /** Every change, as `write TABLE KEY`, `delete TABLE KEY`, `attach N`, `detach N`. */
   readonly changes: string[] = [];
   readonly resetSlots: number[] = [];
@@ -78,19 +80,19 @@ export class FakeDataPlane implements DataPlane {
     return [];
   }
 
-  readAttachments(): readonly Attachment[] {
-    return [...this.attached].map(([ifindex, intact]) => ({ ifindex, intact }));
+  readAttachments(program: ProgramName = 'vif_ingress'): readonly Attachment[] {
+    return [...this.#attachedTo(program)].map(([ifindex, intact]) => ({ ifindex, intact }));
   }
 
-  attach(ifindex: Ifindex): void {
+  attach(ifindex: Ifindex, program: ProgramName = 'vif_ingress'): void {
     if (this.refuseAttach(ifindex)) throw new Error(`cannot attach to ${ifindex}`);
-    this.changes.push(`attach ${ifindex}`);
-    this.attached.set(ifindex, true);
+    this.changes.push(program === 'vif_ingress' ? `attach ${ifindex}` : `attach ${ifindex} ${program}`);
+    this.#attachedTo(program).set(ifindex, true);
   }
 
-  detach(ifindex: Ifindex): void {
-    this.changes.push(`detach ${ifindex}`);
-    this.attached.delete(ifindex);
+  detach(ifindex: Ifindex, program: ProgramName = 'vif_ingress'): void {
+    this.changes.push(program === 'vif_ingress' ? `detach ${ifindex}` : `detach ${ifindex} ${program}`);
+    this.#attachedTo(program).delete(ifindex);
   }
 
   readCounters(slots: readonly number[]): ReadonlyMap<number, PortCounters> {
@@ -123,5 +125,12 @@ export class FakeDataPlane implements DataPlane {
     this.destroyed = true;
     this.attached.clear();
     for (const entries of this.tables.values()) entries.clear();
+  }
+
+  #attachedTo(program: ProgramName): Map<Ifindex, boolean> {
+    if (program === 'vif_ingress') return this.attached;
+    const found = this.underlay.get(program) ?? new Map<Ifindex, boolean>();
+    this.underlay.set(program, found);
+    return found;
   }
 }

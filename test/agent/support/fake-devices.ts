@@ -1,5 +1,6 @@
 import { type Ifindex, type Mac, parseMac } from '../../../common/addresses.js';
-import type { Devices, Link, Links } from '../../../agent/links.js';
+import type { Underlay } from '../../../agent/tunnels.js';
+import type { Devices, Link, Links, Route } from '../../../agent/links.js';
 
 const anyMac = parseMac('0e:00:00:00:00:01') as Mac;
 
@@ -16,6 +17,13 @@ export function makeLink(name: string, ifindex: number, parts: Partial<Link> = {
     ...parts,
   };
 }
+
+/** A node that nobody shares a switch with. */
+export const noUnderlay: Underlay = {
+  relay: undefined,
+  interfacesWith: () => [],
+  routeTo: () => undefined,
+};
 
 /** The devices of a machine in memory. */
 export class FakeDevices implements Devices {
@@ -72,6 +80,25 @@ export class FakeDevices implements Devices {
       if (link.ifindex === ifindex) this.#links.set(link.name, { ...link, adminUp: true, operUp: true });
     }
     this.#notify();
+  }
+
+  configureRelay(ifindex: Ifindex): void {
+    for (const link of [...this.#links.values()]) {
+      if (link.ifindex === ifindex)
+        this.#links.set(link.name, { ...link, mtu: 65535, adminUp: true, operUp: true });
+    }
+    this.#notify();
+  }
+
+  /** Everything is on the network of the one underlay device, `eth0`, if that is there. */
+  routeTo(): Route | undefined {
+    const link = this.#links.get('eth0');
+    return link && { ifindex: link.ifindex, mtu: link.mtu };
+  }
+
+  interfacesWith(): readonly Ifindex[] {
+    const link = this.#links.get('eth0');
+    return link === undefined ? [] : [link.ifindex];
   }
 
   #notify(): void {

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#pragma once
+
+/* OVN's Geneve packets (RFC 8926; ovn-architecture(7), "Tunnel Encapsulations"): the VNI is the datapath's tunnel key,
+ * one option has the keys of the two ports. Puts frames into them as Open vSwitch does, but for the outer UDP checksum,
+ * which is zero: it can't be had for GSO packets. */
+
+#include "parse.h"
+#include "maps.h"
+
+enum {
+	GENEVE_PORT = 6081,
+	GENEVE_VERSION_MASK = 0xc0,
+	GENEVE_OPTIONS_LENGTH_MASK = 0x3f, /* in units of 4 bytes */
+	GENEVE_CONTROL = 0x80,
+	GENEVE_CRITICAL = 0x40,
+	GENEVE_OPTIONS_LENGTH = 2,
+	OVN_OPTION_CLASS = 0x0102,
+	OVN_OPTION_TYPE = 0x80, /* with the bit that makes it critical */
+	OVN_OPTION_LENGTH = 1,
+	OVN_INGRESS_KEY_MASK = 0x7fff,
+	OVN_EGRESS_KEY_MASK = 0xffff,
+	/* Open vSwitch's range of source ports. */
+	TUNNEL_PORT_MIN = 32768,
+	TUNNEL_PORT_MAX = 61000,
+	TUNNEL_TTL = 64,
+	IP4_VERSION_AND_LENGTH = 0x45,
+	IP4_DONT_FRAGMENT = 0x4000,
+	ECN_MASK = 3,
+	ECN_ECT_0 = 2,
+	ECN_CONGESTION = 3,
+};
+
+struct geneve {
+	__u8 version_and_options_length;
+	__u8 flags;
+	__be16 protocol;
+	__be32 vni; /* in the upper 24 bits */
+	__be16 option_class;
+	__u8 option_type;
+	__u8 option_length; /* lower 5 bits, in units of 4 bytes */
+	__be32 port_keys;
+};
+_Static_assert(sizeof(struct geneve) == 16, "struct geneve");
+
+/* Everything between the outer IP header and the inner frame. */
+struct geneve_packet {
+	struct udphdr udp;
+	struct geneve geneve;
+};
+_Static_assert(sizeof(struct geneve_packet) == 24, "struct geneve_packet");
+
+/* Which frame goes where. */
+struct passage {
+	__u32 tunnel;
+	__u32 datapath_key;
+	__u32 from_key;
+	__u32 to_key;
+};
+
+enum encapsulation {
+	ENCAPSULATED,
+	NEEDS_SEGMENTING, /* a GSO packet that can not be put into one tunnel packet; it is as it was */
+	NOT_ENCAPSULATED,
+};
+
+static __always_inline __u32 outer_ip_length(const struct tunnel *tunnel)
+{
+	return tunnel->family == FAMILY_IP4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+}
+
+/* What the tunnel packet has before the inner frame, but for the outer Ethernet header. */
+static __always_inline __u32 tunnel_overhead(const struct tunnel *tunnel)
+{
+	return outer_ip_length(tunnel) + sizeof(struct geneve_packet);
+}
+
+static __always_inline bool is_ip(__be16 ethertype)
+{
+	return ethertype == bpf_htons(ETH_P_IP) || ethertype == bpf_htons(ETH_P_IPV6);
+}
+
+/* The traffic class of the IP packet at `offset`; 0 where that is none. */
+static __always_inline __u8 traffic_class(struct __sk_buff *skb, __u32 offset, __be16 ethertype)
+{
+	__u8 start[2];
+
+	if (!is_ip(ethertype) || !load(skb, offset, start, sizeof(start)))
+		return 0;
+	return ethertype == bpf_htons(ETH_P_IP) ? start[1] : (__u8)(start[0] << 4 | start[1] >> 4);
+}
+
+/* As Open vSwitch: congestion met inside is not told outside, the ability to tell is (RFC 6040, compatibility mode). */
+static __always_inline __u8 outer_traffic_class(__u8 inner)
+{
+	__u8 ecn = inner & ECN_MASK;
+
+	return ecn == ECN_CONGESTION ? ECN_ECT_0 : ecn;
+}
+
+static __always_inline __be16 fold_checksum(__s64 sum)
+{
+	sum = (sum & 0xffff) + ((sum >> 16) & 0xffff);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return ~sum;
+}
+
+/* A GSO packet may be longer than the field can say; the kernel writes it anew for each segment. */
+static __always_inline __be16 length_field(__u32 length)
+{
+	return length > 0xffff ? 0 : bpf_htons(length);
+}
+
+/* The outer Ethernet and IPv4 headers. MACs are left zero: bpf_redirect_neigh knows the next hop's. */
+static __always_inline long store_outer_ip4(struct __sk_buff *skb, const struct tunnel *tunnel, __u8 class)
+{
+	struct {
+		__u16 alignment;
+		struct ethernet ethernet;
+		struct iphdr ip;
+	} outer = {};
+
+	outer.ethernet.type = bpf_htons(ETH_P_IP);
+	*(__u8 *)&outer.ip = IP4_VERSION_AND_LENGTH;
+	outer.ip.tos = class;
+	outer.ip.tot_len = length_field(skb->len - ETH_HLEN);
+	outer.ip.frag_off = bpf_htons(IP4_DONT_FRAGMENT);
+	outer.ip.ttl = TUNNEL_TTL;
+	outer.ip.protocol = IPPROTO_UDP;
+	__builtin_memcpy(&outer.ip.saddr, tunnel->local, sizeof(outer.ip.saddr));
+	__builtin_memcpy(&outer.ip.daddr, tunnel->remote, sizeof(outer.ip.daddr));
+	outer.ip.check = fold_checksum(bpf_csum_diff(NULL, 0, (__be32 *)&outer.ip, sizeof(outer.ip), 0));
+	return bpf_skb_store_bytes(skb, 0, &outer.ethernet, ETH_HLEN + sizeof(outer.ip), 0);
+}
+
+static __always_inline long store_outer_ip6(struct __sk_buff *skb, const struct tunnel *tunnel, __u8 class)
+{
+	struct {
+		__u16 alignment;
+		struct ethernet ethernet;
+		struct ipv6hdr ip;
+	} outer = {};
+
+	outer.ethernet.type = bpf_htons(ETH_P_IPV6);
+	*(__be32 *)&outer.ip = bpf_htonl(6U << 28 | (__u32)class << 20);
+	outer.ip.payload_len = length_field(skb->len - ETH_HLEN - sizeof(outer.ip));
+	outer.ip.nexthdr = IPPROTO_UDP;
+	outer.ip.hop_limit = TUNNEL_TTL;
+	__builtin_memcpy(&outer.ip.saddr, tunnel->local, sizeof(outer.ip.saddr));
+	__builtin_memcpy(&outer.ip.daddr, tunnel->remote, sizeof(outer.ip.daddr));
+	return bpf_skb_store_bytes(skb, 0, &outer.ethernet, ETH_HLEN + sizeof(outer.ip), 0);
+}
+
+/* The headers that differ from one tunnel to the next. */
+static __noinline int store_outer_ip(struct __sk_buff *skb, const struct tunnel *tunnel, __u8 class)
+{
+	if (!tunnel)
+		return -1;
+	return tunnel->family == FAMILY_IP4 ? store_outer_ip4(skb, tunnel, class) : store_outer_ip6(skb, tunnel, class);
+}
+
+static __always_inline long store_geneve(struct __sk_buff *skb, __u32 offset, const struct passage *passage, __u32 hash)
+{
+	struct geneve_packet packet = {
+		.udp.source = bpf_htons(TUNNEL_PORT_MIN + (__u16)((__u64)hash * (TUNNEL_PORT_MAX - TUNNEL_PORT_MIN) >> 32)),
+		.udp.dest = bpf_htons(GENEVE_PORT),
+		.udp.len = length_field(skb->len - offset),
+		.geneve.version_and_options_length = GENEVE_OPTIONS_LENGTH,
+		.geneve.flags = GENEVE_CRITICAL,
+		.geneve.protocol = bpf_htons(ETH_P_TEB),
+		.geneve.vni = bpf_htonl(passage->datapath_key << 8),
+		.geneve.option_class = bpf_htons(OVN_OPTION_CLASS),
+		.geneve.option_type = OVN_OPTION_TYPE,
+		.geneve.option_length = OVN_OPTION_LENGTH,
+		.geneve.port_keys = bpf_htonl(passage->from_key << 16 | passage->to_key),
+	};
+
+	return bpf_skb_store_bytes(skb, offset, &packet, sizeof(packet), 0);
+}
+
+/* A VLAN tag that the kernel keeps beside the frame is put into it, where the other end looks for it. */
+static __always_inline bool embed_vlan_tag(struct __sk_buff *skb, struct ethernet *ethernet)
+{
+	struct {
+		struct ethernet ethernet;
+		struct vlan_tag tag;
+	} tagged = { .ethernet = *ethernet };
+
+	if (!skb->vlan_present)
+		return true;
+	tagged.ethernet.type = skb->vlan_proto;
+	tagged.tag.tci = bpf_htons(skb->vlan_tci);
+	tagged.tag.type = ethernet->type;
+	ethernet->type = tagged.ethernet.type;
+	return bpf_skb_vlan_pop(skb) == 0 && bpf_skb_change_head(skb, sizeof(tagged.tag), 0) == 0 &&
+	       bpf_skb_store_bytes(skb, 0, &tagged, sizeof(tagged), 0) == 0;
+}
+
+static __always_inline bool is_tcp(struct __sk_buff *skb, __be16 ethertype)
+{
+	__u8 protocol;
+
+	if (ethertype == bpf_htons(ETH_P_IP))
+		return load(skb, ETH_HLEN + 9, &protocol, sizeof(protocol)) && protocol == IPPROTO_TCP;
+	return load(skb, ETH_HLEN + 6, &protocol, sizeof(protocol)) && protocol == IPPROTO_TCP;
+}
+
+/* Makes room at the head for everything up to and including the inner Ethernet header. The kernel notes where the inner
+ * headers are, so that devices segment and checksum the inner packet; it does so for IP only, and for a packet that is no
+ * other tunnel's already (-EALREADY: one inside the guest, or one that a guest with a veth routes back after it came
+ * through a tunnel). Those get plain room, which will do where there is nothing to segment. UDP GSO could be noted, too,
+ * but is lost on underlays that keep it across: the receiver can't undo the note (bpf_skb_adjust_room). */
+static __always_inline enum encapsulation make_room(struct __sk_buff *skb, const struct tunnel *tunnel,
+						    const struct ethernet *ethernet)
+{
+	__u64 flags = BPF_F_ADJ_ROOM_ENCAP_L4_UDP | BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L2_ETH |
+		      BPF_F_ADJ_ROOM_ENCAP_L2(ETH_HLEN);
+	__u32 room = tunnel_overhead(tunnel) + ETH_HLEN;
+
+	flags |= tunnel->family == FAMILY_IP4 ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV6;
+	if (is_ip(ethernet->type) && (!is_gso(skb) || is_tcp(skb, ethernet->type)) &&
+	    bpf_skb_adjust_room(skb, room, BPF_ADJ_ROOM_MAC, flags) == 0)
+		return ENCAPSULATED;
+	if (is_gso(skb))
+		return NEEDS_SEGMENTING;
+	return bpf_skb_change_head(skb, room, 0) == 0 ? ENCAPSULATED : NOT_ENCAPSULATED;
+}
+
+/* Puts the frame into a tunnel packet; `type` is that of its network layer. */
+static __noinline int encapsulate(struct __sk_buff *skb, const struct tunnel *tunnel, const struct passage *passage,
+				  __be16 type)
+{
+	struct ethernet ethernet;
+	__u32 hash, offset;
+	int result;
+	__u8 class;
+
+	if (!tunnel || !passage)
+		return NOT_ENCAPSULATED;
+	if (skb->vlan_present && is_gso(skb))
+		return NEEDS_SEGMENTING;
+	class = outer_traffic_class(traffic_class(skb, network_offset(skb), type));
+	hash = bpf_get_hash_recalc(skb);
+	if (!load(skb, 0, &ethernet, sizeof(ethernet)) || !embed_vlan_tag(skb, &ethernet))
+		return NOT_ENCAPSULATED;
+	result = make_room(skb, tunnel, &ethernet);
+	if (result != ENCAPSULATED)
+		return result;
+	offset = ETH_HLEN + outer_ip_length(tunnel);
+	if (store_outer_ip(skb, tunnel, class) != 0 || store_geneve(skb, offset, passage, hash) != 0 ||
+	    bpf_skb_store_bytes(skb, offset + sizeof(struct geneve_packet), &ethernet, sizeof(ethernet), 0) != 0)
+		return NOT_ENCAPSULATED;
+	return ENCAPSULATED;
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#pragma once
+
+/* From the switch to other chassis.
+ *
+ * A unicast IP packet goes straight to the underlay. For everything else there is the relay, a veth pair of the node: what
+ * is sent into one end arrives at the program `relay_ingress` at the other, with a mark that says what to do with it. It is
+ * there for two things that can't be done to a packet in place: to send a copy through the kernel's neighbour tables
+ * (bpf_redirect_neigh takes no clones, and no skb whose protocol is not that of the tunnel packet, which a device
+ * finds out anew), and to have a GSO packet cut into its segments (the relay's devices take no GSO). */
+
+#include "counters.h"
+#include "deliver.h"
+#include "too_big.h"
+
+/* skb->mark of what goes through the relay. Marks do not come from VMs: a TAP sets none, and one set in another
+ * network namespace does not cross the veth. */
+enum {
+	RELAY_ORDER_MASK = 0xff000000,
+	RELAY_SEND = 0x5a000000,    /* a tunnel packet; the rest is the index in map `tunnels` */
+	RELAY_SEGMENT = 0x5b000000, /* a frame to switch again, in segments; the rest is the slot that has sent it */
+	MAX_TUNNELS_PER_GROUP = 1 << 16,
+};
+
+static __always_inline const struct tunnel *find_tunnel(__u32 id)
+{
+	const struct tunnel *tunnel = bpf_map_lookup_elem(&tunnels, &id);
+
+	return tunnel && tunnel->family != 0 ? tunnel : NULL;
+}
+
+static __always_inline int relay(struct __sk_buff *skb, const struct tunnel *tunnel, __u32 order)
+{
+	skb->mark = order;
+	return bpf_redirect(tunnel->relay_ifindex, 0);
+}
+
+static __always_inline int send_on_underlay(struct __sk_buff *skb, const struct tunnel *tunnel)
+{
+	if (skb->mark)
+		skb->mark = 0;
+	return bpf_redirect_neigh(tunnel->ifindex, NULL, 0, 0);
+}
+
+/* Where the port is; NULL when the switch has none with that key. */
+static __always_inline const struct port_place *find_place(__u32 datapath_key, __u32 port_key)
+{
+	struct port_key key = { .datapath_key = datapath_key, .port_key = port_key };
+
+	return bpf_map_lookup_elem(&ports_by_key, &key);
+}
+
+/* Sends the frame to a port of another chassis. */
+static __always_inline int send_to_remote(struct __sk_buff *skb, const struct port *from, __u32 from_slot, __u32 to_key,
+					  struct ethernet *ethernet)
+{
+	const struct port_place *place = find_place(from->datapath_key, to_key);
+	struct passage passage = {
+		.tunnel = place ? place->tunnel : 0,
+		.datapath_key = from->datapath_key,
+		.from_key = from->port_key,
+		.to_key = to_key,
+	};
+	const struct tunnel *tunnel = find_tunnel(passage.tunnel);
+
+	if (!tunnel)
+		return drop(skb, from_slot, DROP_DESTINATION_NOT_PLUGGED);
+	if (!fits_tunnel(skb, tunnel, ethernet->type)) {
+		count_drop(skb, from_slot, DROP_TUNNEL_TOO_BIG);
+		if (!answer_too_big(skb, tunnel, ethernet->type) || !load_ethernet(skb, ethernet))
+			return TC_ACT_SHOT;
+		return deliver(skb, from_slot, ethernet);
+	}
+	switch (encapsulate(skb, tunnel, &passage, ethernet->type)) {
+	case ENCAPSULATED:
+		break;
+	case NEEDS_SEGMENTING:
+		return relay(skb, tunnel, RELAY_SEGMENT | from_slot);
+	default:
+		return drop(skb, from_slot, DROP_TUNNEL_FAILED);
+	}
+	if (skb->protocol == (tunnel->family == FAMILY_IP4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6)))
+		return send_on_underlay(skb, tunnel);
+	return relay(skb, tunnel, RELAY_SEND | passage.tunnel);
+}
+
+struct remote_flood {
+	struct __sk_buff *skb;
+	struct passage passage; /* .tunnel is the list entry to follow next, 0 at the head */
+	__u32 from_slot;
+	__u32 copies;
+	__u32 family; /* of the tunnel packet that the frame is in; 0 = it is not in one yet */
+	__be16 type;
+	__u8 class;
+	int failure; /* as in struct flood */
+};
+
+static __always_inline bool first_tunnel_headers(struct remote_flood *flood, const struct tunnel *tunnel)
+{
+	struct __sk_buff *skb = flood->skb;
+	struct ethernet ethernet;
+	__u32 hash = bpf_get_hash_recalc(skb);
+
+	flood->class = outer_traffic_class(traffic_class(skb, network_offset(skb), flood->type));
+	if (!load(skb, 0, &ethernet, sizeof(ethernet)) || !embed_vlan_tag(skb, &ethernet) ||
+	    bpf_skb_change_head(skb, tunnel_overhead(tunnel) + ETH_HLEN, 0) != 0)
+		return false;
+	flood->family = tunnel->family;
+	return store_geneve(skb, ETH_HLEN + outer_ip_length(tunnel), &flood->passage, hash) == 0;
+}
+
+/* A copy through one tunnel: VERDICT_PASS or the reason why it was not sent. */
+static __always_inline int copy_to_tunnel(struct remote_flood *flood, __u32 id)
+{
+	const struct tunnel *tunnel = find_tunnel(id);
+	struct __sk_buff *skb = flood->skb;
+
+	if (!tunnel)
+		return VERDICT_PASS;
+	if (flood->family == 0) {
+		if (!fits_tunnel(skb, tunnel, flood->type))
+			return DROP_TUNNEL_TOO_BIG;
+		if (!first_tunnel_headers(flood, tunnel)) {
+			flood->failure = DROP_TUNNEL_FAILED;
+			return DROP_TUNNEL_FAILED;
+		}
+	}
+	/* All tunnels of a node have one family: that of its own address. */
+	if (tunnel->family != flood->family || skb->len - ETH_HLEN > tunnel->mtu)
+		return tunnel->family != flood->family ? DROP_TUNNEL_FAILED : DROP_TUNNEL_TOO_BIG;
+	skb->mark = RELAY_SEND | id;
+	if (store_outer_ip(skb, tunnel, flood->class) != 0 || bpf_clone_redirect(skb, tunnel->relay_ifindex, 0) != 0)
+		return DROP_TUNNEL_FAILED;
+	return VERDICT_PASS;
+}
+
+/* One step along the list of a group's tunnels. 1 ends the walk. */
+static long remote_flood_step(__u32 index, void *context)
+{
+	struct remote_flood *flood = context;
+	struct remote_member_key key = {
+		.datapath_key = flood->passage.datapath_key,
+		.group_key = flood->passage.to_key,
+		.tunnel = flood->passage.tunnel,
+	};
+	const struct remote_member *member = bpf_map_lookup_elem(&remote_members, &key);
+	int verdict;
+
+	if (!member) {
+		if (index > 0)
+			flood->failure = DROP_MULTICAST_LIST_CHANGED;
+		return 1;
+	}
+	flood->passage.tunnel = member->next_tunnel;
+	if (flood->passage.tunnel == 0)
+		return 1;
+	flood->copies++;
+	verdict = copy_to_tunnel(flood, flood->passage.tunnel);
+	if (verdict != VERDICT_PASS && verdict != flood->failure)
+		count_drop(flood->skb, flood->from_slot, verdict);
+	return flood->failure != VERDICT_PASS;
+}
+
+/* The first tunnel of a group; NULL when all its members are local. */
+static __always_inline const struct tunnel *first_remote(__u32 datapath_key, __u32 group_key)
+{
+	struct remote_member_key key = { .datapath_key = datapath_key, .group_key = group_key };
+	const struct remote_member *member = bpf_map_lookup_elem(&remote_members, &key);
+
+	return member ? find_tunnel(member->next_tunnel) : NULL;
+}

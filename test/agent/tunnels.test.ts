@@ -1,0 +1,281 @@
+import test from 'ava';
+import fc from 'fast-check';
+
+import type { TableName } from '../../agent/data-plane.js';
+import { computeDesired } from '../../agent/desired.js';
+import { emptyIntent, type Intent, type PortIntent } from '../../agent/intent.js';
+import { findLocalPorts, type SlotKey } from '../../agent/local-ports.js';
+import { tunnelMtu } from '../../agent/modules/tunnels.js';
+import { plan } from '../../agent/plan.js';
+import { chooseTunnel } from '../../agent/tunnel-endpoints.js';
+import { planTunnels, recoverTunnelIds, type Underlay } from '../../agent/tunnels.js';
+import { formatIp, type Ifindex, parseIp } from '../../common/addresses.js';
+import {
+  constants,
+  decodePortKey,
+  decodePortPlace,
+  decodeRemoteMember,
+  decodeRemoteMemberKey,
+  decodeTunnelEndpoint,
+  decodeTunnelEndpointKey,
+} from '../../generated/bpf/layouts.js';
+import { makeLink } from './support/fake-devices.js';
+
+const encap = (type: string, ip: string) => ({ type, ip, options: {} });
+const bytes = (text: string): Uint8Array => parseIp(text) ?? new Uint8Array();
+const chassis = (name: string, ...encaps: readonly (readonly [type: string, ip: string])[]) => ({
+  name,
+  encaps: encaps.map(([type, ip]) => ({ type, ip: bytes(ip) })),
+});
+
+const choices: readonly (readonly [
+  what: string,
+  local: readonly (readonly [string, string])[],
+  remote: readonly (readonly [string, string])[],
+  expected: string,
+])[] = [
+  ['geneve', [['geneve', '192.0.2.1']], [['geneve', '192.0.2.2']], '192.0.2.1 192.0.2.2'],
+  [
+    'geneve before vxlan',
+    [
+      ['vxlan', '192.0.2.1'],
+      ['geneve', '192.0.2.1'],
+    ],
+    [
+      ['vxlan', '192.0.2.3'],
+      ['geneve', '192.0.2.2'],
+    ],
+    '192.0.2.1 192.0.2.2',
+  ],
+  [
+    'the first of several',
+    [
+      ['geneve', '192.0.2.1'],
+      ['geneve', '192.0.2.9'],
+    ],
+    [
+      ['geneve', '192.0.2.2'],
+      ['geneve', '192.0.2.3'],
+    ],
+    '192.0.2.1 192.0.2.2',
+  ],
+  [
+    'one of the same family',
+    [['geneve', '2001:db8::1']],
+    [
+      ['geneve', '192.0.2.2'],
+      ['geneve', '2001:db8::2'],
+    ],
+    '2001:db8::1 2001:db8::2',
+  ],
+  [
+    'vxlan only',
+    [
+      ['geneve', '192.0.2.1'],
+      ['vxlan', '192.0.2.1'],
+    ],
+    [['vxlan', '192.0.2.2']],
+    'is vxlan, which is not supported',
+  ],
+  ['nothing in common', [['geneve', '192.0.2.1']], [['vxlan', '192.0.2.2']], 'no tunnel type in common'],
+  ['another family', [['geneve', '192.0.2.1']], [['geneve', '2001:db8::2']], 'no IPv4 tunnel endpoint'],
+  ['no endpoint', [['geneve', '192.0.2.1']], [], 'no tunnel type in common'],
+];
+
+for (const [what, local, remote, expected] of choices) {
+  test(`endpoints: ${what}`, (t) => {
+    const choice = chooseTunnel(
+      local.map(([type, ip]) => encap(type, ip)),
+      chassis('hv2', ...remote),
+    );
+    const text = choice.ok ? `${formatIp(choice.local)} ${formatIp(choice.remote)}` : choice.reason;
+    t.true(text.includes(expected), text);
+  });
+}
+
+const eth0 = 2 as Ifindex;
+const underlay: Underlay = {
+  relay: { into: 8 as Ifindex, outOf: 9 as Ifindex },
+  interfacesWith: () => [eth0],
+  routeTo: () => ({ ifindex: eth0, mtu: 1500 }),
+};
+
+function port(name: string, portKey: number, on: string, more: Partial<PortIntent> = {}): PortIntent {
+  return {
+    name,
+    switchId: 'sw0',
+    portKey,
+    type: '',
+    enabled: true,
+    macs: [],
+    portSecurity: [],
+    multicastGroups: [32_768],
+    neighbours: [],
+    learnsMacs: false,
+    chassis: on,
+    binding: name,
+    parent: '',
+    tag: 0,
+    ...more,
+  };
+}
+
+function intentOf(ports: readonly PortIntent[], hosts: Intent['chassis']): Intent {
+  const sw0 = { id: 'sw0', name: 'sw0', datapathKey: 7, fdbAgeThresholdSeconds: 0, vlanPassthru: false };
+  return {
+    ...emptyIntent,
+    switches: new Map([['sw0', sw0]]),
+    ports: new Map(ports.map((each) => [each.name, each])),
+    chassis: hosts,
+  };
+}
+
+const hosts: Intent['chassis'] = new Map(
+  ['hv2', 'hv3'].map((name, index) => [name, chassis(name, ['geneve', `192.0.2.${index + 2}`])]),
+);
+
+function desiredOf(intent: Intent, from: Underlay = underlay, ids: ReadonlyMap<string, number> = new Map()) {
+  const device = makeLink('tap1', 5);
+  const vif = { row: {} as never, name: 'tap1', ifaceId: 'lp1', device, error: undefined };
+  const localPorts = findLocalPorts(intent, [vif], 'hv1');
+  const slots = new Map<SlotKey, number>([['7/1', 1]]);
+  const tunnelPlan = planTunnels(intent.chassis, [encap('geneve', '192.0.2.1')], from, ids);
+  return { tunnelPlan, desired: computeDesired(intent, [vif], localPorts, slots, tunnelPlan) };
+}
+
+function entries(tables: ReadonlyMap<TableName, ReadonlyMap<string, Uint8Array>>, table: TableName) {
+  return [...(tables.get(table) ?? [])].map(([key, value]) => [Buffer.from(key, 'hex'), value] as const);
+}
+
+const ports = [
+  port('lp1', 1, 'hv1'),
+  port('lp2', 2, 'hv2'),
+  port('lp3', 3, 'hv3'),
+  port('lp4', 4, 'hv3'),
+  port('lp5', 5, ''),
+];
+
+test('ports are found by key, and a group goes to each chassis once', (t) => {
+  const { tunnelPlan, desired } = desiredOf(intentOf(ports, hosts));
+  const idOf = (name: string): number => tunnelPlan.tunnels.get(name)?.id ?? -1;
+  const places = entries(desired.tables, 'ports_by_key').map(([key, value]) => {
+    const { slot, tunnel } = decodePortPlace(value);
+    return [decodePortKey(key).portKey, slot, tunnel];
+  });
+  t.deepEqual(places, [
+    [0, 0, 0],
+    [1, 1, 0],
+    [2, 0, idOf('hv2')],
+    [3, 0, idOf('hv3')],
+    [4, 0, idOf('hv3')],
+    [5, 0, 0],
+  ]);
+  const next = new Map(
+    entries(desired.tables, 'remote_members').map(([key, value]) => [
+      decodeRemoteMemberKey(key).tunnel,
+      decodeRemoteMember(value).nextTunnel,
+    ]),
+  );
+  const walked: number[] = [];
+  for (let id = next.get(0) ?? 0; id !== 0; id = next.get(id) ?? 0) walked.push(id);
+  t.deepEqual(walked, [idOf('hv2'), idOf('hv3')].sort());
+  t.is(next.size, 3);
+  const endpoints = entries(desired.tables, 'tunnel_endpoints').map(([key, value]) => [
+    formatIp(decodeTunnelEndpointKey(key).address.subarray(0, 4)),
+    decodeTunnelEndpoint(value).flags,
+  ]);
+  t.deepEqual(endpoints.sort(), [
+    ['192.0.2.1', 1],
+    ['192.0.2.2', 2],
+    ['192.0.2.3', 2],
+  ]);
+  t.deepEqual([...desired.underlay].sort(), ['relay_ingress 9', 'tunnel_ingress 2']);
+  t.is(tunnelMtu([...tunnelPlan.tunnels.values()][0] as never), 1442);
+});
+
+test('a disabled port makes nobody a member', (t) => {
+  const { desired } = desiredOf(intentOf([port('lp2', 2, 'hv2', { enabled: false })], hosts));
+  t.is(desired.tables.get('remote_members')?.size, 0);
+});
+
+test('a node that shares no switch with anybody has no tunnels and touches no underlay', (t) => {
+  const { desired } = desiredOf(intentOf(ports, new Map()));
+  for (const table of ['tunnels', 'tunnel_endpoints', 'ports_by_key', 'remote_members'] as const) {
+    t.is(desired.tables.get(table)?.size, 0, table);
+  }
+  t.is(desired.underlay.size, 0);
+});
+
+test('a chassis without a route, or with nothing in common, is named and does not stop the others', (t) => {
+  const strange = new Map([...hosts, ['hv4', chassis('hv4', ['vxlan', '192.0.2.4'])] as const]);
+  const from: Underlay = {
+    ...underlay,
+    routeTo: (address) => (address[3] === 2 ? undefined : { ifindex: eth0, mtu: 1500 }),
+  };
+  const { tunnelPlan, desired } = desiredOf(intentOf(ports, strange), from);
+  t.deepEqual([...tunnelPlan.tunnels.keys()], ['hv3']);
+  t.deepEqual(
+    desired.problems.map(({ kind, name, code }) => `${kind} ${name} ${code}`),
+    ['Chassis hv2 unreachable', 'Chassis hv4 unreachable'],
+  );
+});
+
+test('numbers are kept over a restart, and one that is given up is not taken at once', (t) => {
+  const { tunnelPlan, desired } = desiredOf(intentOf(ports, hosts));
+  const contents = { tables: desired.tables, attachments: new Map(), underlay: new Map() };
+  t.deepEqual(recoverTunnelIds(contents), tunnelPlan.ids);
+  const moved = new Map([...hosts, ['hv2', chassis('hv2', ['geneve', '192.0.2.77'])] as const]);
+  const after = desiredOf(intentOf(ports, moved), underlay, tunnelPlan.ids).tunnelPlan;
+  t.is(after.tunnels.get('hv3')?.id, tunnelPlan.tunnels.get('hv3')?.id);
+  t.false([...tunnelPlan.ids.values()].includes(after.tunnels.get('hv2')?.id ?? -1));
+  t.true((after.tunnels.get('hv2')?.id ?? 0) < constants.MAX_TUNNELS);
+});
+
+test('property: while a plan is carried out nothing leads to a tunnel that is not there', (t) => {
+  const worlds = fc.record({
+    on: fc.array(fc.constantFrom('hv1', 'hv2', 'hv3', ''), { minLength: 4, maxLength: 4 }),
+    present: fc.subarray(['hv2', 'hv3']),
+    address: fc.integer({ min: 10, max: 12 }),
+  });
+  fc.assert(
+    fc.property(worlds, worlds, (before, after) => {
+      const intents = [before, after].map(({ on, present, address }) =>
+        intentOf(
+          on.map((host, index) => port(`lp${index + 1}`, index + 1, host)),
+          new Map(
+            present.map((name) => [
+              name,
+              chassis(name, ['geneve', name === 'hv2' ? `192.0.2.${address}` : '192.0.2.3']),
+            ]),
+          ),
+        ),
+      );
+      const [from = emptyIntent, to = emptyIntent] = intents;
+      const first = desiredOf(from);
+      const second = desiredOf(to, underlay, first.tunnelPlan.ids);
+      const tables = new Map(
+        [...first.desired.tables].map(([name, table]) => [name, new Map(table)] as const),
+      );
+      const known = new Set<number>([0]);
+      const check = (): void => {
+        known.clear();
+        known.add(0);
+        for (const [key] of entries(tables, 'tunnels')) known.add(key.readUInt32LE(0));
+        for (const [, value] of entries(tables, 'ports_by_key'))
+          t.true(known.has(decodePortPlace(value).tunnel));
+        for (const [, value] of entries(tables, 'remote_members'))
+          t.true(known.has(decodeRemoteMember(value).nextTunnel));
+      };
+      const contents = { tables, attachments: new Map([[5 as Ifindex, true]]), underlay: new Map() };
+      for (const operation of plan(second.desired, contents)) {
+        if (operation.kind === 'write')
+          for (const [key, value] of operation.entries) tables.get(operation.table)?.set(key, value);
+        if (operation.kind === 'delete')
+          for (const key of operation.keys) tables.get(operation.table)?.delete(key);
+        check();
+      }
+      t.deepEqual(tables.get('ports_by_key'), second.desired.tables.get('ports_by_key'));
+    }),
+    { numRuns: 60 },
+  );
+});
