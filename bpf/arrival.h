@@ -186,8 +186,6 @@ static __always_inline int deliver_arrived(struct __sk_buff *skb, const struct p
 					   const struct ethernet *ethernet)
 {
 	const struct port_place *place;
-	__u32 copies = 0;
-	int failure;
 
 	if (passage->to_key < FIRST_MULTICAST_KEY) {
 		place = find_place(passage->datapath_key, passage->to_key);
@@ -195,10 +193,7 @@ static __always_inline int deliver_arrived(struct __sk_buff *skb, const struct p
 			return drop(skb, 0, DROP_DESTINATION_NOT_PLUGGED);
 		return deliver(skb, place->slot, ethernet);
 	}
-	failure = flood_local(skb, passage->datapath_key, passage->to_key, sender, ethernet, &copies);
-	if (failure != VERDICT_PASS)
-		return drop(skb, 0, failure);
-	return copies == 0 ? drop(skb, 0, DROP_NO_RECEIVER) : TC_ACT_SHOT;
+	return flood_arrived(skb, passage->datapath_key, passage->to_key, sender, ethernet);
 }
 
 SEC("tc")

@@ -9,8 +9,17 @@
 #include "tunnel.h"
 
 enum {
-	/* Members of one group that one packet is copied to: more than a node has slots for, so nobody is left out. */
-	MAX_COPIES = 1 << 20,
+	/* Members of a group that are served in one go. Copies to veths wait in a queue of the CPU (net.core.netdev_max_backlog, 1,000
+	 * by default) until the program has ended; what comes behind them goes on when they have been taken out. */
+	MEMBERS_PER_RUN = 512,
+	/* What has come through a tunnel can't come again: all members in one go, more than a node has slots for. */
+	ALL_MEMBERS = 1 << 20,
+	/* Of skb->mark while such a frame is on its way back to the program: what it is, which group, and behind which slot to go
+	 * on. Frames of a VM or from another namespace have no mark; a wrong one would only skip members. */
+	FLOOD_MARK = 0x37 << 24,
+	FLOOD_MARK_MASK = 0x7f << 24,
+	FLOOD_MARK_UNKNOWN = 1 << 23,
+	FLOOD_MARK_SLOT = FLOOD_MARK_UNKNOWN - 1,
 };
 
 struct flood {
@@ -21,6 +30,7 @@ struct flood {
 	__u32 sender;
 	__u32 slot;   /* of the list entry to follow next, 0 at the head */
 	__u32 copies; /* members reached, whether or not their egress stages let the packet through */
+	bool ended;   /* there is nobody left to reach */
 	int failure;  /* the enum drop_reason that ended the walk before the list's end, else VERDICT_PASS */
 };
 
@@ -42,7 +52,7 @@ static __always_inline int copy_to(struct __sk_buff *skb, __u32 slot, const stru
 }
 
 /* One step along the list: a copy to the next member. 1 ends the walk. */
-static long flood_step(__u32 index, void *context)
+static long flood_step(__u32 index __attribute__((unused)), void *context)
 {
 	struct flood *flood = context;
 	struct member_key key = {
@@ -56,14 +66,13 @@ static long flood_step(__u32 index, void *context)
 	__u32 slot;
 	int verdict;
 
-	if (!member) {
-		if (index > 0)
-			flood->failure = DROP_MULTICAST_LIST_CHANGED;
+	if (!member && flood->slot != 0)
+		flood->failure = DROP_MULTICAST_LIST_CHANGED;
+	slot = member ? member->next_slot : 0;
+	if (slot == 0) {
+		flood->ended = true;
 		return 1;
 	}
-	slot = member->next_slot;
-	if (slot == 0)
-		return 1;
 	flood->slot = slot;
 	if (slot == flood->sender)
 		return 0;
@@ -82,27 +91,20 @@ static long flood_step(__u32 index, void *context)
 	return 1;
 }
 
-/* Copies the packet to every local member of the group but the sender. `*copies` counts them. VERDICT_PASS, or the reason
- * for which the rest did not get it. */
-static __always_inline int flood_local(struct __sk_buff *skb, __u32 datapath_key, __u32 group_key, __u32 sender,
-				       const struct ethernet *ethernet, __u32 *copies)
+/* Sends the packet to the program once more, behind the copies that wait, to go on with the members behind `slot`. */
+static __always_inline int flood_later(struct __sk_buff *skb, const struct port *from, __u32 from_slot, __u32 group_key,
+				       __u32 slot)
 {
-	struct flood flood = {
-		.skb = skb,
-		.ethernet = ethernet,
-		.datapath_key = datapath_key,
-		.group_key = group_key,
-		.sender = sender,
-		.failure = VERDICT_PASS,
-	};
-
-	bpf_loop(MAX_COPIES, flood_step, &flood, 0);
-	*copies = flood.copies;
-	return flood.failure;
+	if (!push_port_tag(skb, from))
+		return drop(skb, from_slot, DROP_DELIVERY_FAILED);
+	skb->mark = FLOOD_MARK | (group_key == MULTICAST_UNKNOWN ? FLOOD_MARK_UNKNOWN : 0) | (slot & FLOOD_MARK_SLOT);
+	if (bpf_clone_redirect(skb, from->ifindex, BPF_F_INGRESS) != 0)
+		return drop(skb, from_slot, DROP_DELIVERY_FAILED);
+	return TC_ACT_SHOT;
 }
 
 /* One copy to each other chassis that hosts members: it is for them to copy it further. What is left of the packet
- * is of no use afterwards. */
+ * is of no use afterwards. VERDICT_PASS, or the reason for which the rest did not get it. */
 static __always_inline int flood_remote(struct __sk_buff *skb, const struct port *from, __u32 from_slot, __u32 group_key,
 					const struct ethernet *ethernet, __u32 *copies)
 {
@@ -119,56 +121,96 @@ static __always_inline int flood_remote(struct __sk_buff *skb, const struct port
 	return flood.failure;
 }
 
-/* Copies the packet to every member of the group but the sender; the original ends here. */
+/* Copies the packet to every member of the group but the sender, to the local ones from the one behind slot `behind` on,
+ * then to other chassis; the original ends here. */
 static __always_inline int flood(struct __sk_buff *skb, const struct port *from, __u32 from_slot, __u32 group_key,
-				 enum drop_reason nobody, const struct ethernet *ethernet)
+				 __u32 behind, const struct ethernet *ethernet)
 {
 	const struct tunnel *tunnel = first_remote(from->datapath_key, group_key);
-	__u32 copies = 0;
-	int failure;
+	struct flood flood = {
+		.skb = skb,
+		.ethernet = ethernet,
+		.datapath_key = from->datapath_key,
+		.group_key = group_key,
+		.sender = from_slot,
+		.slot = behind,
+		.failure = VERDICT_PASS,
+	};
 
 	if (tunnel && is_gso(skb))
-		return relay(skb, tunnel, RELAY_SEGMENT | from_slot);
-	failure = flood_local(skb, from->datapath_key, group_key, from_slot, ethernet, &copies);
-	if (failure == VERDICT_PASS && tunnel)
-		failure = flood_remote(skb, from, from_slot, group_key, ethernet, &copies);
-	if (failure != VERDICT_PASS)
-		return drop(skb, from_slot, failure);
-	if (copies == 0)
-		return drop(skb, from_slot, nobody);
+		return behind == 0 ? relay(skb, tunnel, RELAY_SEGMENT | from_slot) : drop(skb, from_slot, DROP_TUNNEL_FAILED);
+	bpf_loop(MEMBERS_PER_RUN, flood_step, &flood, 0);
+	if (flood.failure == VERDICT_PASS && !flood.ended)
+		return flood_later(skb, from, from_slot, group_key, flood.slot);
+	if (flood.failure == VERDICT_PASS && tunnel)
+		flood.failure = flood_remote(skb, from, from_slot, group_key, ethernet, &flood.copies);
+	if (flood.failure != VERDICT_PASS)
+		return drop(skb, from_slot, flood.failure);
+	if (flood.copies == 0 && behind == 0)
+		return drop(skb, from_slot, group_key == MULTICAST_UNKNOWN ? DROP_UNKNOWN_DESTINATION : DROP_NO_RECEIVER);
 	return TC_ACT_SHOT;
 }
 
-static __always_inline int switch_multicast(struct __sk_buff *skb, const struct port *from, __u32 from_slot,
-					    struct ethernet *ethernet)
+/* Copies a packet that came through a tunnel to every local member of the group but the sender. */
+static __always_inline int flood_arrived(struct __sk_buff *skb, __u32 datapath_key, __u32 group_key, __u32 sender,
+					 const struct ethernet *ethernet)
 {
-	enum answer answer = answer_neighbour_query(skb, from, ethernet);
+	struct flood flood = {
+		.skb = skb,
+		.ethernet = ethernet,
+		.datapath_key = datapath_key,
+		.group_key = group_key,
+		.sender = sender,
+		.failure = VERDICT_PASS,
+	};
 
-	if (answer == NOT_ANSWERED)
-		return flood(skb, from, from_slot, MULTICAST_FLOOD, DROP_NO_RECEIVER, ethernet);
-	if (answer == ANSWER_FAILED || !load_ethernet(skb, ethernet))
-		return drop(skb, from_slot, DROP_DELIVERY_FAILED);
-	return deliver(skb, from_slot, ethernet);
+	bpf_loop(ALL_MEMBERS, flood_step, &flood, 0);
+	if (flood.failure != VERDICT_PASS)
+		return drop(skb, 0, flood.failure);
+	return flood.copies == 0 ? drop(skb, 0, DROP_NO_RECEIVER) : TC_ACT_SHOT;
 }
 
+static __always_inline bool is_flood_mark(__u32 mark)
+{
+	return (mark & FLOOD_MARK_MASK) == FLOOD_MARK && (mark & FLOOD_MARK_SLOT) != 0;
+}
+
+/* One call of flood for all cases: the verifier goes through it once for each. */
 static __always_inline int switch_frame(struct __sk_buff *skb, const struct port *from, __u32 from_slot,
 					struct ethernet *ethernet)
 {
 	struct mac_key key = { .datapath_key = from->datapath_key };
+	__u32 group_key = MULTICAST_FLOOD;
 	const struct destination *to;
 	struct destination learned;
+	__u32 mark = skb->mark;
+	enum answer answer;
+	__u32 behind = 0;
 
-	if (is_multicast(ethernet->destination))
-		return switch_multicast(skb, from, from_slot, ethernet);
-	__builtin_memcpy(key.mac, ethernet->destination, ETH_ADDRESS_LENGTH);
-	to = bpf_map_lookup_elem(&destinations, &key);
-	if (!to && find_learned(&key, &learned))
-		to = &learned;
-	if (!to)
-		return flood(skb, from, from_slot, MULTICAST_UNKNOWN, DROP_UNKNOWN_DESTINATION, ethernet);
-	if (to->port_key == from->port_key)
-		return drop(skb, from_slot, DROP_HAIRPIN);
-	if (to->slot == 0)
-		return send_to_remote(skb, from, from_slot, to->port_key, ethernet);
-	return deliver(skb, to->slot, ethernet);
+	if (is_flood_mark(mark)) {
+		if (mark & FLOOD_MARK_UNKNOWN)
+			group_key = MULTICAST_UNKNOWN;
+		behind = mark & FLOOD_MARK_SLOT;
+		skb->mark = 0;
+	} else if (is_multicast(ethernet->destination)) {
+		answer = answer_neighbour_query(skb, from, ethernet);
+		if (answer != NOT_ANSWERED) {
+			if (answer == ANSWER_FAILED || !load_ethernet(skb, ethernet))
+				return drop(skb, from_slot, DROP_DELIVERY_FAILED);
+			return deliver(skb, from_slot, ethernet);
+		}
+	} else {
+		__builtin_memcpy(key.mac, ethernet->destination, ETH_ADDRESS_LENGTH);
+		to = bpf_map_lookup_elem(&destinations, &key);
+		if (!to && find_learned(&key, &learned))
+			to = &learned;
+		if (to && to->port_key == from->port_key)
+			return drop(skb, from_slot, DROP_HAIRPIN);
+		if (to && to->slot == 0)
+			return send_to_remote(skb, from, from_slot, to->port_key, ethernet);
+		if (to)
+			return deliver(skb, to->slot, ethernet);
+		group_key = MULTICAST_UNKNOWN;
+	}
+	return flood(skb, from, from_slot, group_key, behind, ethernet);
 }

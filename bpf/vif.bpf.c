@@ -37,7 +37,8 @@ int vif_ingress(struct __sk_buff *skb)
 		return drop(skb, 0, DROP_NO_LOGICAL_PORT);
 	if (port->vlan_id != 0 && bpf_skb_vlan_pop(skb) != 0)
 		return drop(skb, slot, DROP_DELIVERY_FAILED);
-	count_received(skb, slot);
+	if (!is_flood_mark(skb->mark))
+		count_received(skb, slot);
 
 	if (!load_ethernet(skb, &ethernet))
 		return drop(skb, slot, DROP_FRAME_TOO_SHORT);
