@@ -186,14 +186,6 @@ static __always_inline int deliver_arrived(struct __sk_buff *skb, const struct p
 					   const struct ethernet *ethernet)
 {
 	const struct port_place *place;
-	struct flood flood = {
-		.skb = skb,
-		.ethernet = ethernet,
-		.datapath_key = passage->datapath_key,
-		.group_key = passage->to_key,
-		.sender = sender,
-		.failure = VERDICT_PASS,
-	};
 
 	if (passage->to_key < FIRST_MULTICAST_KEY) {
 		place = find_place(passage->datapath_key, passage->to_key);
@@ -201,10 +193,7 @@ static __always_inline int deliver_arrived(struct __sk_buff *skb, const struct p
 			return drop(skb, 0, DROP_DESTINATION_NOT_PLUGGED);
 		return deliver(skb, place->slot, ethernet);
 	}
-	bpf_loop(MEMBERS_PER_ARRIVAL, flood_step, &flood, 0);
-	if (flood.failure != VERDICT_PASS)
-		return drop(skb, 0, flood.failure);
-	return flood.copies == 0 ? drop(skb, 0, DROP_NO_RECEIVER) : TC_ACT_SHOT;
+	return flood_arrived(skb, passage->datapath_key, passage->to_key, sender, ethernet);
 }
 
 SEC("tc")

@@ -12,8 +12,8 @@ enum {
 	/* Members of a group that are served in one go. Copies to veths wait in a queue of the CPU (net.core.netdev_max_backlog, 1,000
 	 * by default) until the program has ended; what comes behind them goes on when they have been taken out. */
 	MEMBERS_PER_RUN = 512,
-	/* A frame from a tunnel has no sender here to whom it could be sent back, so all members get it in one go. */
-	MEMBERS_PER_ARRIVAL = 1 << 20,
+	/* What has come through a tunnel can't come again: all members in one go, more than a node has slots for. */
+	ALL_MEMBERS = 1 << 20,
 	/* Of skb->mark while such a frame is on its way back to the program: what it is, which group, and behind which slot to go
 	 * on. Frames of a VM or from another namespace have no mark; a wrong one would only skip members. */
 	FLOOD_MARK = 0x37 << 24,
@@ -91,8 +91,7 @@ static long flood_step(__u32 index __attribute__((unused)), void *context)
 	return 1;
 }
 
-/* Sends the packet once more to where its sender's come in, behind the copies that wait, to go on with the members behind
- * `slot`. */
+/* Sends the packet to the program once more, behind the copies that wait, to go on with the members behind `slot`. */
 static __always_inline int flood_later(struct __sk_buff *skb, const struct port *from, __u32 from_slot, __u32 group_key,
 				       __u32 slot)
 {
@@ -105,7 +104,7 @@ static __always_inline int flood_later(struct __sk_buff *skb, const struct port 
 }
 
 /* One copy to each other chassis that hosts members: it is for them to copy it further. What is left of the packet
- * is of no use afterwards. */
+ * is of no use afterwards. VERDICT_PASS, or the reason for which the rest did not get it. */
 static __always_inline int flood_remote(struct __sk_buff *skb, const struct port *from, __u32 from_slot, __u32 group_key,
 					const struct ethernet *ethernet, __u32 *copies)
 {
@@ -122,8 +121,8 @@ static __always_inline int flood_remote(struct __sk_buff *skb, const struct port
 	return flood.failure;
 }
 
-/* Copies the packet to every member of the group but the sender, from the local one behind slot `behind` on, other chassis
- * last; the original ends here. */
+/* Copies the packet to every member of the group but the sender, to the local ones from the one behind slot `behind` on,
+ * then to other chassis; the original ends here. */
 static __always_inline int flood(struct __sk_buff *skb, const struct port *from, __u32 from_slot, __u32 group_key,
 				 __u32 behind, const struct ethernet *ethernet)
 {
@@ -139,7 +138,7 @@ static __always_inline int flood(struct __sk_buff *skb, const struct port *from,
 	};
 
 	if (tunnel && is_gso(skb))
-		return relay(skb, tunnel, RELAY_SEGMENT | from_slot);
+		return behind == 0 ? relay(skb, tunnel, RELAY_SEGMENT | from_slot) : drop(skb, from_slot, DROP_TUNNEL_FAILED);
 	bpf_loop(MEMBERS_PER_RUN, flood_step, &flood, 0);
 	if (flood.failure == VERDICT_PASS && !flood.ended)
 		return flood_later(skb, from, from_slot, group_key, flood.slot);
@@ -150,6 +149,25 @@ static __always_inline int flood(struct __sk_buff *skb, const struct port *from,
 	if (flood.copies == 0 && behind == 0)
 		return drop(skb, from_slot, group_key == MULTICAST_UNKNOWN ? DROP_UNKNOWN_DESTINATION : DROP_NO_RECEIVER);
 	return TC_ACT_SHOT;
+}
+
+/* Copies a packet that came through a tunnel to every local member of the group but the sender. */
+static __always_inline int flood_arrived(struct __sk_buff *skb, __u32 datapath_key, __u32 group_key, __u32 sender,
+					 const struct ethernet *ethernet)
+{
+	struct flood flood = {
+		.skb = skb,
+		.ethernet = ethernet,
+		.datapath_key = datapath_key,
+		.group_key = group_key,
+		.sender = sender,
+		.failure = VERDICT_PASS,
+	};
+
+	bpf_loop(ALL_MEMBERS, flood_step, &flood, 0);
+	if (flood.failure != VERDICT_PASS)
+		return drop(skb, 0, flood.failure);
+	return flood.copies == 0 ? drop(skb, 0, DROP_NO_RECEIVER) : TC_ACT_SHOT;
 }
 
 static __always_inline bool is_flood_mark(__u32 mark)

@@ -99,9 +99,9 @@ export class KernelDataPlane implements DataPlane, LearningPlane {
     this.#bpffsDir = bpffsDir;
     this.#generation = generation;
     this.#log = log;
-    this.#tables = new KernelTables(generation.maps);
     const programFds = findPrograms(generation);
     this.#programFds = programFds;
+    this.#tables = new KernelTables(generation.maps);
     this.fdb = new KernelFdb(generation.maps);
     this.attachMode = mode === 'auto' ? (hasTcx(this.#programFd('vif_ingress')) ? 'tcx' : 'clsact') : mode;
     this.adopted = generation.adopted;

@@ -5,6 +5,7 @@ import path from 'node:path';
 
 import test, { type ExecutionContext } from 'ava';
 
+import { programNames } from '../../agent/data-plane.js';
 import {
   codeOfErrno,
   errnoName,
@@ -103,7 +104,7 @@ test('an object without the maps and programs of the data plane is refused', (t)
   const mapless = compile(
     folder,
     'mapless',
-    'SEC("tc") int vif_ingress(struct __sk_buff *skb) { return 0; }',
+    programNames.map((name) => `SEC("tc") int ${name}(struct __sk_buff *skb) { return 0; }`).join('\n'),
   );
   t.throws(() => open(t, { bpffsDir: makeBpffsDir(), objectFile: mapless }), {
     code: 'kernel_not_found',
