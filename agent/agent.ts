@@ -162,8 +162,8 @@ export class Agent {
   #takeUpdate(update: Update, stream: number): void {
     if (this.#reconciler === undefined) return;
     const intent = applyUpdate(this.#reconciler.view.intent ?? emptyIntent, update);
-    this.#reconciler.setIntent({ intent, stream, receivedMs: Date.now() });
     this.#cache.store(intent);
+    this.#reconciler.setIntent({ intent, stream, receivedMs: Date.now() });
   }
 
   /** Waits for the local database for as long as it takes: until it has been read nothing is changed. */

@@ -26,9 +26,13 @@ export function decodeIntent(contents: Buffer): Intent | undefined {
   return applyUpdate(emptyIntent, v1.Update.deserialize(body));
 }
 
+/** An intent of so many resources is written in about a millisecond. */
+const writtenAtOnceUpTo = 1000;
+
 /**
- * The last intent, for an agent that starts while no controller answers. It is written some time after a change, since
- * intent comes in bursts and an old cache is brought up to date by the next snapshot anyway.
+ * The last intent, for an agent that starts while no controller answers. It is written before the intent is acted on, so that an
+ * agent that is killed takes nothing back when it starts again; but a large one some time later, since intent comes
+ * in bursts. Only what is written later waits for the disk: a power failure takes the kernel's state along, too.
  */
 export class IntentCache {
   readonly #stateDir: StateDir;
@@ -58,6 +62,7 @@ export class IntentCache {
 
   store(intent: Intent): void {
     this.#pending = intent;
+    if (intent.raw.size <= writtenAtOnceUpTo) this.#write({ durable: false });
     this.#timer ??= setTimeout(() => this.flush(), this.#delayMs).unref();
   }
 
@@ -65,13 +70,17 @@ export class IntentCache {
   flush(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    this.#write({ durable: true });
+    this.#pending = undefined;
+  }
+
+  #write(options: { readonly durable: boolean }): void {
     if (this.#pending === undefined) return;
     try {
-      this.#stateDir.writeIntent(encodeIntent(this.#pending));
+      this.#stateDir.writeIntent(encodeIntent(this.#pending), options);
     } catch (error) {
       this.#log.warn('the intent could not be cached', { error: errorMessage(error) });
     }
-    this.#pending = undefined;
   }
 
   remove(): void {

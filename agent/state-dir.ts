@@ -19,17 +19,21 @@ function isMissing(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === 'ENOENT';
 }
 
-/** Replaces a file so that a reader, also one after a power failure, sees the old contents or the new ones. */
-export function writeFileAtomically(file: string, contents: Uint8Array | string): void {
+/**
+ * Replaces a file so that a reader sees the old contents or the new ones: also one after a power failure when it is
+ * `durable`, which takes the time that the disk takes.
+ */
+export function writeFileAtomically(file: string, contents: Uint8Array | string, durable = true): void {
   const temporary = `${file}.new`;
   const fd = openSync(temporary, 'w', 0o600);
   try {
     writeFileSync(fd, contents);
-    fsyncSync(fd);
+    if (durable) fsyncSync(fd);
   } finally {
     closeSync(fd);
   }
   renameSync(temporary, file);
+  if (!durable) return;
   const folder = openSync(path.dirname(file), 'r');
   try {
     fsyncSync(folder);
@@ -90,8 +94,8 @@ export class StateDir {
     return this.#read(this.#intentFile);
   }
 
-  writeIntent(contents: Uint8Array): void {
-    writeFileAtomically(this.#intentFile, contents);
+  writeIntent(contents: Uint8Array, { durable }: { readonly durable: boolean }): void {
+    writeFileAtomically(this.#intentFile, contents, durable);
   }
 
   removeIntent(): void {

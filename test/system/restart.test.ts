@@ -56,7 +56,7 @@ test.serial(
   async (t) => {
     const { network, vm1, vm2 } = await openPair(t);
     await network.controller.daemon.kill();
-    await network.hypervisor.agent.stop();
+    await network.hypervisor.agent.kill();
     network.hypervisor.agent.start();
     await network.hypervisor.unplug(vm2.tap);
     await vm2.deleteTap();
