@@ -15,5 +15,6 @@ export const packageDefinition = loadSync(path.join(packageRoot, 'proto', 'iovn.
   oneofs: true,
 });
 
+/* gRPC gives a tree without types; ProtoGrpcType is generated from the very file that is loaded above. */
 /** The services and message types of package `iovn.v1`; a message type has `serialize` and `deserialize`. */
 export const { v1 } = (loadPackageDefinition(packageDefinition) as unknown as ProtoGrpcType).iovn;

@@ -14,6 +14,7 @@ export interface Tally {
 
 export const emptyTally: Tally = { passed: 0, failed: 0, skipped: 0 };
 
+/** SKIP and TODO are directives of the protocol: a test that is there and was not run. */
 const resultLine = /^(not )?ok \d+ - (.*?)( # (?:SKIP|TODO))?$/;
 
 /** Reads a line of the Test Anything Protocol (version 13); undefined when it is not a test's result. */

@@ -119,6 +119,7 @@ export function libbpf(): Libbpf {
     ring_buffer__epoll_fd: ['int', ['pointer']],
     ring_buffer__consume: ['int', ['pointer']],
     ring_buffer__free: ['void', ['pointer']],
+    /* ffi-napi knows its functions by these strings only: interface Libbpf is the same list for the compiler. */
   }) as unknown as Libbpf;
   return loadedLibbpf;
 }
@@ -135,6 +136,7 @@ export function libc(): Libc {
     recv: ['long', ['int', 'pointer', 'size_t', 'int']],
     eventfd: ['int', ['uint', 'int']],
     poll: ['int', ['pointer', 'ulong', 'int']],
+    /* As above. */
   }) as unknown as Libc;
   return loadedLibc;
 }

@@ -2,23 +2,8 @@ import test from 'ava';
 
 import { findLocalPorts, nestedPortProblems } from '../../agent/local-ports.js';
 import type { VifInterface } from '../../agent/vswitch/interfaces.js';
-import type { Ifindex } from '../../common/addresses.js';
 import { chassisName, makeIntent, portResource, switchResource } from './support/intents.js';
-
-function vif(ifaceId: string, ifindex: number): VifInterface {
-  const name = `tap-${ifaceId}`;
-  const row = { _uuid: `row-${ifaceId}`, external_ids: new Map() } as unknown as VifInterface['row'];
-  const device = {
-    ifindex: ifindex as Ifindex,
-    name,
-    mtu: 1500,
-    adminUp: true,
-    operUp: true,
-    kind: 'tun',
-    peerInOtherNamespace: false,
-  };
-  return { row, name, ifaceId, device, error: undefined };
-}
+import { vif } from './support/vif.js';
 
 const switches = [switchResource('sw0', 1), switchResource('sw1', 2)];
 const parent = portResource('p1', 1);

@@ -20,7 +20,6 @@ import {
   portFlags,
 } from '../../generated/bpf/layouts.js';
 import { FakeDataPlane } from './support/fake-data-plane.js';
-import { FakeDatabase } from './support/fake-database.js';
 import { makeLink } from './support/fake-devices.js';
 import {
   chassisName,
@@ -29,22 +28,12 @@ import {
   portSecurityEntry,
   switchResource,
 } from './support/intents.js';
+import { vif } from './support/vif.js';
 
 /** One state of the world: which ports there are, where and how. */
 interface World {
   readonly intent: Intent;
   readonly interfaces: readonly VifInterface[];
-}
-
-const database = new FakeDatabase();
-database.init({});
-database.addBridge('br-int');
-database.plug('any', 'any');
-const anyRow = database.interface('any');
-
-function vif(ifaceId: string, ifindex: number): VifInterface {
-  const name = `tap${ifindex}`;
-  return { row: anyRow, name, ifaceId, device: makeLink(name, ifindex), error: undefined };
 }
 
 const portArbitrary = fc.record({

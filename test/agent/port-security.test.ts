@@ -15,8 +15,6 @@ import {
   decodePort,
   portFlags,
 } from '../../generated/bpf/layouts.js';
-import { FakeDatabase } from './support/fake-database.js';
-import { makeLink } from './support/fake-devices.js';
 import {
   chassisName,
   makeIntent,
@@ -24,6 +22,7 @@ import {
   portSecurityEntry,
   switchResource,
 } from './support/intents.js';
+import { vif } from './support/vif.js';
 import type { Link } from '../../agent/links.js';
 import type { ModuleInput, PluggedPort } from '../../agent/modules/io-module.js';
 import { noTunnels } from '../../agent/tunnels.js';
@@ -31,16 +30,11 @@ import { noTunnels } from '../../agent/tunnels.js';
 const mac1 = '02:00:00:00:00:01';
 
 function plugged(entries: readonly string[], link: Partial<Link> = {}): readonly PluggedPort[] {
-  const database = new FakeDatabase();
-  database.init({});
-  database.addBridge('br-int');
   const intent = makeIntent(
     switchResource('sw0', 1),
     portResource('lp1', 1, { port_security: entries.map(portSecurityEntry) }),
   );
-  const row = database.interface('br-int');
-  const vif = { row, name: 'tap1', ifaceId: 'lp1', device: makeLink('tap1', 5, link), error: undefined };
-  return findLocalPorts(intent, [vif], chassisName).map((local) => ({ ...local, slot: 3 }));
+  return findLocalPorts(intent, [vif('lp1', 5, link)], chassisName).map((local) => ({ ...local, slot: 3 }));
 }
 
 const directions = (flags: number): string =>

@@ -1,3 +1,4 @@
+// The directives SKIP and TODO below are TAP's own, as ava prints them for test.skip and test.todo.
 import test from 'ava';
 
 import {

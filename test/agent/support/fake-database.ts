@@ -238,6 +238,7 @@ export class FakeDatabase implements VswitchDatabase {
 
   #tableOf(name: string): { readonly spec: TableSpec; readonly table: FakeTable<AnyRow> } {
     for (const key of ['openVswitch', 'bridge', 'port', 'interface'] as const) {
+      /* Operations name their columns at run time; what they write is decoded by the table's spec, which keeps the rows' types. */
       const table = this.tables[key] as unknown as FakeTable<AnyRow>;
       if (vswitchTables[key].name === name) return { spec: vswitchTables[key], table };
     }
@@ -307,6 +308,9 @@ export class FakeDatabase implements VswitchDatabase {
 }
 
 function uuidOf(where: readonly Json[]): Uuid {
-  const [[, , value]] = where as unknown as [[string, string, [string, string]]];
-  return value[1] as Uuid;
+  const [condition] = where;
+  const value = Array.isArray(condition) ? condition[2] : undefined;
+  const uuid = Array.isArray(value) ? value[1] : undefined;
+  if (typeof uuid !== 'string') throw new Error(`not a condition on _uuid: ${JSON.stringify(where)}`);
+  return uuid as Uuid;
 }

@@ -243,6 +243,7 @@ export class MemoryDatabase<T extends Record<string, TableSpec>> implements Data
       if (differing.length > 0) changes[key] = differing;
     }
     if (Object.keys(changes).length === 0) return;
+    /* The keys are those of T and each row is of its spec, which is more than a record filled in a loop can say. */
     const update = { changes, initial: false } as unknown as DatabaseUpdate<T>;
     for (const listener of this.#updates) listener(update);
   }
