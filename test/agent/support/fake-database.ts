@@ -309,8 +309,8 @@ export class FakeDatabase implements VswitchDatabase {
 
 function uuidOf(where: readonly Json[]): Uuid {
   const [condition] = where;
-  const value = Array.isArray(condition) ? condition[2] : undefined;
-  const uuid = Array.isArray(value) ? value[1] : undefined;
+  const value: unknown = Array.isArray(condition) ? condition[2] : undefined;
+  const uuid: unknown = Array.isArray(value) ? value[1] : undefined;
   if (typeof uuid !== 'string') throw new Error(`not a condition on _uuid: ${JSON.stringify(where)}`);
   return uuid as Uuid;
 }
