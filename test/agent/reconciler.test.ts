@@ -1,4 +1,4 @@
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 
 import { decodePort, encodePort } from '../../generated/bpf/layouts.js';
@@ -20,16 +20,22 @@ function rig(
   return made;
 }
 
-function ports(plane: FakeDataPlane): readonly number[] {
-  return [...plane.table('ports').values()].map((value) => decodePort(value).ifindex);
-}
-
-test('a tap whose port is bound here is programmed, attached, marked and reported', async (t) => {
+/** A node on which lp1 is bound and in the kernel, behind tap1 with index 5. */
+async function rigWithPort(t: ExecutionContext): Promise<Rig> {
   const r = rig(t);
   r.devices.add('tap1', 5);
   r.database.plug('tap1', 'lp1');
   r.update(makeUpdate([sw0, portResource('lp1', 1)]));
   await r.settled();
+  return r;
+}
+
+function ports(plane: FakeDataPlane): readonly number[] {
+  return [...plane.table('ports').values()].map((value) => decodePort(value).ifindex);
+}
+
+test('a tap whose port is bound here is programmed, attached, marked and reported', async (t) => {
+  const r = await rigWithPort(t);
   t.deepEqual(ports(r.plane), [5]);
   t.deepEqual([...r.plane.attached.keys()].map(Number), [5]);
   t.is(r.installed('tap1'), 'true');
@@ -109,11 +115,7 @@ for (const [name, events] of Object.entries(scenarios)) {
 }
 
 test('a tap that vanishes and returns', async (t) => {
-  const r = rig(t);
-  r.devices.add('tap1', 5);
-  r.database.plug('tap1', 'lp1');
-  r.update(makeUpdate([sw0, portResource('lp1', 1)]));
-  await r.settled();
+  const r = await rigWithPort(t);
   r.devices.remove('tap1');
   await eventually(() => r.database.interface('tap1').error === missingTap);
   t.is(r.database.interface('tap1').ofport, -1);
@@ -313,11 +315,7 @@ test('drift is repaired and counted', async (t) => {
 });
 
 test('a missing system-id: nothing is removed, and it works as soon as it is there', async (t) => {
-  const r = rig(t);
-  r.devices.add('tap1', 5);
-  r.database.plug('tap1', 'lp1');
-  r.update(makeUpdate([sw0, portResource('lp1', 1)]));
-  await r.settled();
+  const r = await rigWithPort(t);
   r.database.setExternalIds({});
   await eventually(() => r.outlet.chassis === undefined);
   t.regex(r.reconciler.view.config?.problem ?? '', /system-id/);
