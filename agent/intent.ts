@@ -72,6 +72,8 @@ export interface EncapIntent {
   readonly type: string;
   /** 4 or 16 bytes, network order. */
   readonly ip: Uint8Array;
+  /** Encap.options:csum: it wants an outer UDP checksum on what it is sent. */
+  readonly checksum: boolean;
 }
 
 /** Another chassis that hosts ports of this node's switches. */
@@ -183,9 +185,9 @@ function readPort(name: string, body: Port): PortIntent {
 
 /** An endpoint whose address makes no sense is left out: the others may do. */
 function readChassis(name: string, { encaps }: RemoteChassis): ChassisIntent {
-  const read = encaps.flatMap(({ type, ip: text }) => {
+  const read = encaps.flatMap(({ type, ip: text, options }) => {
     const ip = parseIp(text);
-    return ip === undefined ? [] : [{ type, ip }];
+    return ip === undefined ? [] : [{ type, ip, checksum: options['csum'] === 'true' }];
   });
   if (read.length < encaps.length && read.length === 0) {
     throw new InvalidResource(`no usable address among ${encaps.map(({ ip }) => ip).join(', ')}`);

@@ -112,11 +112,14 @@ static __always_inline int flood_remote(struct __sk_buff *skb, const struct port
 		.skb = skb,
 		.passage = { .datapath_key = from->datapath_key, .from_key = from->port_key, .to_key = group_key },
 		.from_slot = from_slot,
-		.type = ethernet->type,
+		/* Geneve comes last: it makes a tunnel packet of the frame, of which the others need the original. */
+		.type = TUNNEL_VXLAN,
+		.frame_length = skb->len + (skb->vlan_present ? sizeof(struct vlan_tag) : 0),
+		.ethertype = ethernet->type,
 		.failure = VERDICT_PASS,
 	};
 
-	bpf_loop(MAX_TUNNELS_PER_GROUP, remote_flood_step, &flood, 0);
+	bpf_loop(MAX_TUNNEL_STEPS, remote_flood_step, &flood, 0);
 	*copies += flood.copies;
 	return flood.failure;
 }
