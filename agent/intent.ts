@@ -58,6 +58,8 @@ export interface PortIntent {
   readonly neighbours: readonly NeighbourIntent[];
   /** Chassis.name of where it is bound, '' when it is not. */
   readonly chassis: string;
+  /** Chassis.names of where it is bound in addition (live migration). */
+  readonly additionalChassis: readonly string[];
   /** Uuid of the Port_Binding row. */
   readonly binding: string;
   /** Name of the port in which it is nested, '' when it has an interface of its own. */
@@ -177,6 +179,7 @@ function readPort(name: string, body: Port): PortIntent {
     neighbours: body.neighbours.map(readNeighbour),
     learnsMacs: body.learns_macs,
     chassis: body.chassis,
+    additionalChassis: body.additional_chassis,
     binding: body.binding,
     parent: body.parent,
     tag: body.tag === 0 ? 0 : requireKey('tag', body.tag, maximumTag),

@@ -2,6 +2,7 @@ import { type Ifindex, formatIp } from '../common/addresses.js';
 import { constants, decodeTunnel, ipFamily, tunnelType } from '../generated/bpf/layouts.js';
 import type { ChassisIntent } from './intent.js';
 import type { Route } from './links.js';
+import type { SwitchPort } from './modules/io-module.js';
 import { decodeUint32 } from './modules/uint32.js';
 import type { KernelContents } from './plan.js';
 import type { ResourceProblem } from './resources.js';
@@ -14,6 +15,7 @@ import {
   type TunnelEndpoint,
   type TunnelType,
 } from './tunnel-endpoints.js';
+import { canCarry } from './vxlan-keys.js';
 import type { EncapConfig } from './vswitch/node-config.js';
 
 /** The pair of devices that make a relay (bpf/tunnel.h): what is sent into one comes out at the other. */
@@ -98,6 +100,19 @@ export function recoverTunnelIds(contents: KernelContents): ReadonlyMap<string, 
 
 function unreachable(name: string, message: string): ResourceProblem {
   return { kind: 'Chassis', name, code: 'unreachable', message };
+}
+
+/** The ways to a port that its tunnels' packets can name (`canCarry`), by its chassis, additional ones last. */
+export function tunnelsTo({ port, datapathKey }: SwitchPort, plan: TunnelPlan): readonly Tunnel[] {
+  return [port.chassis, ...port.additionalChassis].flatMap((name) => {
+    const tunnel = plan.tunnels.get(name);
+    return tunnel && canCarry(tunnel.type, datapathKey, port.portKey) ? [tunnel] : [];
+  });
+}
+
+/** Whether what is sent to the port is to be copied, here (`slot` is not 0) and elsewhere or to several chassis. */
+export function isAtSeveralPlaces(port: SwitchPort, slot: number, plan: TunnelPlan): boolean {
+  return port.port.additionalChassis.length > 0 && tunnelsTo(port, plan).length + Number(slot !== 0) > 1;
 }
 
 /** Which types the tunnels to these chassis have. */

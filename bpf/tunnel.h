@@ -47,9 +47,8 @@ static __always_inline const struct port_place *find_place(__u32 datapath_key, _
 
 /* Sends the frame to a port of another chassis. */
 static __always_inline int send_to_remote(struct __sk_buff *skb, const struct port *from, __u32 from_slot, __u32 to_key,
-					  struct ethernet *ethernet)
+					  const struct port_place *place, struct ethernet *ethernet)
 {
-	const struct port_place *place = find_place(from->datapath_key, to_key);
 	struct passage passage = {
 		.tunnel = place ? place->tunnel : 0,
 		.datapath_key = from->datapath_key,

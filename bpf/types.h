@@ -23,6 +23,9 @@ enum {
 	/* Where they begin in the 12 bits that OVN's VXLAN has for the egress port, and how many there are of each. */
 	VXLAN_FIRST_MULTICAST_KEY = 2048,
 	VXLAN_DATAPATH_KEYS = 4096,
+	/* In the place of an index of map `tunnels`: the port is at several places (Port_Binding.additional_chassis). What is sent to
+	 * it is copied to all, listed in `multicast_members` and `remote_members` like a group's, under the port's own key. */
+	SEVERAL_PLACES = 65535,
 };
 
 /* struct port.flags */
@@ -65,7 +68,7 @@ _Static_assert(sizeof(struct mac_key) == 12, "struct mac_key");
 /* Value of map `destinations`. */
 struct destination {
 	__u32 port_key;
-	__u32 slot; /* 0 = the port is not plugged in on this node */
+	__u32 slot; /* 0 = the port is not plugged in on this node, or elsewhere, too: see map `ports_by_key` */
 };
 _Static_assert(sizeof(struct destination) == 8, "struct destination");
 
@@ -73,7 +76,7 @@ _Static_assert(sizeof(struct destination) == 8, "struct destination");
  * agent adds entries before it points to them and removes them after, so a reader always finds its way. */
 struct member_key {
 	__u32 datapath_key;
-	__u32 group_key; /* Multicast_Group.tunnel_key */
+	__u32 group_key; /* Multicast_Group.tunnel_key; the key of a port that is at SEVERAL_PLACES */
 	__u32 slot;
 };
 _Static_assert(sizeof(struct member_key) == 12, "struct member_key");
@@ -201,7 +204,7 @@ _Static_assert(sizeof(struct port_key) == 8, "struct port_key");
 /* Value of map `ports_by_key`: where the port is. Both 0 = on no node that this one can reach. */
 struct port_place {
 	__u32 slot;   /* on this node, else 0 */
-	__u32 tunnel; /* index of map `tunnels` to the node where it is, else 0 */
+	__u32 tunnel; /* index of map `tunnels` to the node where it is, or SEVERAL_PLACES, else 0 */
 };
 _Static_assert(sizeof(struct port_place) == 8, "struct port_place");
 

@@ -14,7 +14,8 @@ import {
 } from '../../generated/bpf/layouts.js';
 import type { ResourceProblem } from '../resources.js';
 import type { TunnelEndpoint, TunnelType } from '../tunnel-endpoints.js';
-import type { Tunnel, TunnelPlan } from '../tunnels.js';
+import { isAtSeveralPlaces, type Tunnel, type TunnelPlan, tunnelsTo } from '../tunnels.js';
+import { canCarry, vxlanDatapathKeys, vxlanPortKeys } from '../vxlan-keys.js';
 import {
   hexKey,
   type IoModule,
@@ -35,19 +36,6 @@ const typeNumbers: Readonly<Record<TunnelType, number>> = {
 /** The longest inner IP packet that goes through, in bytes. */
 export function tunnelMtu({ type, route, remote }: Pick<Tunnel, 'type' | 'route' | 'remote'>): number {
   return route.mtu - (remote.length === 4 ? 20 : 40) - overheadBytes[type];
-}
-
-const {
-  FIRST_MULTICAST_KEY: firstGroup,
-  VXLAN_FIRST_MULTICAST_KEY: vxlanPortKeys,
-  VXLAN_DATAPATH_KEYS: vxlanDatapathKeys,
-} = constants;
-
-/** Whether the tunnel packets can say where they are to go: OVN's VXLAN has 12 bits each for datapath and port. */
-export function canCarry(type: TunnelType, datapathKey: number, portKey: number): boolean {
-  if (type === 'geneve') return true;
-  const number = portKey < firstGroup ? portKey : portKey - firstGroup;
-  return datapathKey < vxlanDatapathKeys && number < vxlanPortKeys;
 }
 
 function familyOf(address: Uint8Array): number {
@@ -102,12 +90,6 @@ function endpointEntries({ localEndpoints, remoteEndpoints }: TunnelPlan): reado
   }));
 }
 
-/** The tunnel to where the port is, if that can carry packets to it. */
-function tunnelTo({ port, datapathKey }: SwitchPort, { tunnels: all }: TunnelPlan): Tunnel | undefined {
-  const tunnel = all.get(port.chassis);
-  return tunnel && canCarry(tunnel.type, datapathKey, port.portKey) ? tunnel : undefined;
-}
-
 /** Of a switch whose own key does not fit there is one problem, and not one of each port. */
 function keyProblems({ switches, ports, tunnelPlan }: ModuleInput): readonly ResourceProblem[] {
   const behindVxlan = ports.filter(({ port }) => tunnelPlan.tunnels.get(port.chassis)?.type === 'vxlan');
@@ -131,9 +113,17 @@ function keyProblems({ switches, ports, tunnelPlan }: ModuleInput): readonly Res
   ];
 }
 
+function placeName(datapathKey: number, key: number): string {
+  return `${datapathKey}/${key}`;
+}
+
+function slotsOf(plugged: ModuleInput['plugged']): ReadonlyMap<string, number> {
+  return new Map(plugged.map(({ datapathKey, port, slot }) => [placeName(datapathKey, port.portKey), slot]));
+}
+
 /** Where each port is; and under port key 0 which switches there are. */
 function placeEntries({ switches, ports, plugged, tunnelPlan }: ModuleInput): readonly TableEntry[] {
-  const slots = new Map(plugged.map(({ key, slot }) => [key, slot]));
+  const slots = slotsOf(plugged);
   const place = (datapathKey: number, portKey: number, slot: number, tunnel: number) => ({
     table: 'ports_by_key' as const,
     key: hexKey(encodePortKey({ datapathKey, portKey })),
@@ -146,25 +136,34 @@ function placeEntries({ switches, ports, plugged, tunnelPlan }: ModuleInput): re
     })),
     ...ports.map((each) => {
       const { port, datapathKey } = each;
-      const slot = slots.get(`${datapathKey}/${port.portKey}`) ?? 0;
-      const tunnel = slot === 0 ? (tunnelTo(each, tunnelPlan)?.id ?? 0) : 0;
+      const slot = slots.get(placeName(datapathKey, port.portKey)) ?? 0;
+      const [first] = tunnelsTo(each, tunnelPlan);
+      const only = slot === 0 ? (first?.id ?? 0) : 0;
+      const tunnel = isAtSeveralPlaces(each, slot, tunnelPlan) ? constants.SEVERAL_PLACES : only;
       return { ...place(datapathKey, port.portKey, slot, tunnel), owner: portRef(port) };
     }),
   ];
 }
 
 /** The tunnels of each multicast group as a list: one copy goes to each chassis that hosts enabled members. */
-function remoteLists({ ports, tunnelPlan }: ModuleInput): readonly TableEntry[] {
+function remoteLists({ ports, plugged, tunnelPlan }: ModuleInput): readonly TableEntry[] {
+  const slots = slotsOf(plugged);
   const groups = new Map<string, { datapathKey: number; groupKey: number; tunnels: Map<number, string> }>();
-  for (const { port, datapathKey } of ports) {
-    const tunnel = tunnelPlan.tunnels.get(port.chassis);
-    if (tunnel === undefined || !port.enabled) continue;
-    for (const groupKey of port.multicastGroups) {
-      if (!canCarry(tunnel.type, datapathKey, groupKey)) continue;
-      const name = `${datapathKey}/${groupKey}`;
+  for (const each of ports) {
+    const { port, datapathKey } = each;
+    if (!port.enabled) continue;
+    const isCopied = isAtSeveralPlaces(
+      each,
+      slots.get(placeName(datapathKey, port.portKey)) ?? 0,
+      tunnelPlan,
+    );
+    for (const groupKey of [...port.multicastGroups, ...(isCopied ? [port.portKey] : [])]) {
+      const name = placeName(datapathKey, groupKey);
       const group = groups.get(name) ?? { datapathKey, groupKey, tunnels: new Map<number, string>() };
-      groups.set(name, group);
-      group.tunnels.set(tunnel.id, tunnel.chassis);
+      for (const { id, type, chassis } of tunnelsTo(each, tunnelPlan)) {
+        if (canCarry(type, datapathKey, groupKey)) group.tunnels.set(id, chassis);
+      }
+      if (group.tunnels.size > 0) groups.set(name, group);
     }
   }
   return [...groups.values()].flatMap(({ datapathKey, groupKey, tunnels }) => {

@@ -5,13 +5,15 @@ import type { TableName } from '../../agent/data-plane.js';
 import { computeDesired } from '../../agent/desired.js';
 import { emptyIntent, type Intent, type PortIntent } from '../../agent/intent.js';
 import { findLocalPorts, type SlotKey } from '../../agent/local-ports.js';
-import { canCarry, tunnelMtu } from '../../agent/modules/tunnels.js';
+import { tunnelMtu } from '../../agent/modules/tunnels.js';
 import { plan } from '../../agent/plan.js';
 import { chooseTunnel } from '../../agent/tunnel-endpoints.js';
 import { planTunnels, recoverTunnelIds, tunnelTypes, type Underlay } from '../../agent/tunnels.js';
+import { canCarry } from '../../agent/vxlan-keys.js';
 import { formatIp, type Ifindex, parseIp } from '../../common/addresses.js';
 import {
   constants,
+  decodeMemberKey,
   decodePortKey,
   decodePortPlace,
   decodeRemoteMember,
@@ -129,6 +131,7 @@ function port(name: string, portKey: number, on: string, more: Partial<PortInten
     neighbours: [],
     learnsMacs: false,
     chassis: on,
+    additionalChassis: [],
     binding: name,
     parent: '',
     tag: 0,
@@ -300,6 +303,47 @@ test('what VXLAN can not carry has no tunnel, and is named', (t) => {
     two.problems.map(({ kind, name, code }) => `${kind} ${name} ${code}`),
     ['Switch sw0 unreachable', 'Port lp2 unreachable'],
   );
+});
+
+test('a port that migrates is reached at all its places, by a list under its own key', (t) => {
+  const migrating = [
+    port('lp1', 1, 'hv1', { additionalChassis: ['hv2'] }),
+    port('lp2', 2, 'hv2', { additionalChassis: ['hv3'] }),
+    port('lp3', 3, 'hv3', { additionalChassis: ['nowhere'] }),
+  ];
+  const { tunnelPlan, desired } = desiredOf(intentOf(migrating, hosts));
+  const idOf = (name: string): number => tunnelPlan.tunnels.get(name)?.id ?? -1;
+  const places = entries(desired.tables, 'ports_by_key').map(([key, value]) => {
+    const { slot, tunnel } = decodePortPlace(value);
+    return [decodePortKey(key).portKey, slot, tunnel];
+  });
+  t.deepEqual(places, [
+    [0, 0, 0],
+    [1, 1, constants.SEVERAL_PLACES],
+    [2, 0, constants.SEVERAL_PLACES],
+    [3, 0, idOf('hv3')],
+  ]);
+  const remotes = entries(desired.tables, 'remote_members').map(([key]) => {
+    const { groupKey, tunnel } = decodeRemoteMemberKey(key);
+    return `${groupKey} ${tunnel}`;
+  });
+  const [hv2, hv3] = [idOf('hv2'), idOf('hv3')];
+  const expected = [
+    '1 0',
+    `1 ${hv2}`,
+    '2 0',
+    `2 ${hv2}`,
+    `2 ${hv3}`,
+    '32768 0',
+    `32768 ${hv2}`,
+    `32768 ${hv3}`,
+  ];
+  t.deepEqual(remotes.sort(), expected.sort());
+  const locals = entries(desired.tables, 'multicast_members').map(([key]) => {
+    const { groupKey, slot } = decodeMemberKey(key);
+    return `${groupKey} ${slot}`;
+  });
+  t.deepEqual(locals.sort(), ['1 0', '1 1', '32768 0', '32768 1']);
 });
 
 test('a node that shares no switch with anybody has no tunnels and touches no underlay', (t) => {
