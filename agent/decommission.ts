@@ -3,6 +3,7 @@ import type { DataPlane } from './data-plane.js';
 import type { IntentCache } from './intent-cache.js';
 import type { Devices } from './links.js';
 import { relayNames } from './relay.js';
+import { vxlanDeviceName } from './vxlan-device.js';
 import type { ControllerSession } from './session.js';
 import { installedMarks } from './vswitch/installed-marks.js';
 import { isAttachEnd } from './vswitch/internal-devices.js';
@@ -28,9 +29,11 @@ async function clearDatabase({ database, timeoutMs, signal }: DecommissionParts)
   if (operations.length > 0) await database.transact(operations, { timeoutMs, signal });
 }
 
+const ours: ReadonlySet<string> = new Set([relayNames.into, vxlanDeviceName]);
+
 function removeDevices({ devices }: DecommissionParts): void {
   for (const { name, ifindex } of [...devices.links.values()]) {
-    if (isAttachEnd(name) || name === relayNames.into) devices.deleteLink(ifindex);
+    if (isAttachEnd(name) || ours.has(name)) devices.deleteLink(ifindex);
   }
 }
 

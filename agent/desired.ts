@@ -54,18 +54,19 @@ export function attachmentsOf(interfaces: readonly VifInterface[]): ReadonlySet<
 
 /** A tap stays a tap, whatever address somebody gives it. */
 function underlayHooks(
-  { interfaces, relay }: TunnelPlan,
+  { interfaces, vxlan, relay }: TunnelPlan,
   taps: ReadonlySet<Ifindex>,
 ): ReadonlySet<UnderlayHook> {
   const hooks = new Set<UnderlayHook>();
   for (const ifindex of interfaces) if (!taps.has(ifindex)) hooks.add(`tunnel_ingress ${ifindex}`);
+  if (vxlan !== undefined) hooks.add(`vxlan_ingress ${vxlan}`);
   if (relay !== undefined) hooks.add(`relay_ingress ${relay.outOf}`);
   return hooks;
 }
 
 function chassisBehind({ tunnels: all }: TunnelPlan, ifindex: Ifindex): readonly ResourceRef[] {
   return [...all.values()]
-    .filter(({ route, relay }) => route.ifindex === ifindex || relay.outOf === ifindex)
+    .filter(({ device, relay }) => device === ifindex || relay.outOf === ifindex)
     .map(({ chassis }) => ({ kind: 'Chassis', name: chassis }));
 }
 

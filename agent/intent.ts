@@ -58,6 +58,8 @@ export interface PortIntent {
   readonly neighbours: readonly NeighbourIntent[];
   /** Chassis.name of where it is bound, '' when it is not. */
   readonly chassis: string;
+  /** Chassis.names of where it is bound in addition (live migration). */
+  readonly additionalChassis: readonly string[];
   /** Uuid of the Port_Binding row. */
   readonly binding: string;
   /** Name of the port in which it is nested, '' when it has an interface of its own. */
@@ -72,6 +74,8 @@ export interface EncapIntent {
   readonly type: string;
   /** 4 or 16 bytes, network order. */
   readonly ip: Uint8Array;
+  /** Encap.options:csum: it wants an outer UDP checksum on what it is sent. */
+  readonly checksum: boolean;
 }
 
 /** Another chassis that hosts ports of this node's switches. */
@@ -175,6 +179,7 @@ function readPort(name: string, body: Port): PortIntent {
     neighbours: body.neighbours.map(readNeighbour),
     learnsMacs: body.learns_macs,
     chassis: body.chassis,
+    additionalChassis: body.additional_chassis,
     binding: body.binding,
     parent: body.parent,
     tag: body.tag === 0 ? 0 : requireKey('tag', body.tag, maximumTag),
@@ -183,9 +188,9 @@ function readPort(name: string, body: Port): PortIntent {
 
 /** An endpoint whose address makes no sense is left out: the others may do. */
 function readChassis(name: string, { encaps }: RemoteChassis): ChassisIntent {
-  const read = encaps.flatMap(({ type, ip: text }) => {
+  const read = encaps.flatMap(({ type, ip: text, options }) => {
     const ip = parseIp(text);
-    return ip === undefined ? [] : [{ type, ip }];
+    return ip === undefined ? [] : [{ type, ip, checksum: options['csum'] === 'true' }];
   });
   if (read.length < encaps.length && read.length === 0) {
     throw new InvalidResource(`no usable address among ${encaps.map(({ ip }) => ip).join(', ')}`);

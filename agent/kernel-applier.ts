@@ -16,6 +16,7 @@ import {
   type Operation,
   plan,
   type Portion,
+  type UnderlayHook,
 } from './plan.js';
 import { assignSlots } from './slots.js';
 import { planTunnels, recoverTunnelIds, type Tunnel, type Underlay } from './tunnels.js';
@@ -107,6 +108,10 @@ export class KernelApplier {
 
   get attachmentCount(): number {
     return this.#kernel.attachments.size;
+  }
+
+  hasHook(hook: UnderlayHook): boolean {
+    return this.#kernel.underlay.get(hook) === true;
   }
 
   get refusals(): MapRefusals {

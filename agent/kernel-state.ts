@@ -40,7 +40,7 @@ function splitHook(hook: UnderlayHook): readonly [ProgramName, Ifindex] {
 }
 
 function readUnderlay(dataPlane: DataPlane): Map<UnderlayHook, boolean> {
-  const programs = ['tunnel_ingress', 'relay_ingress'] as const;
+  const programs = programNames.filter((program) => program !== 'vif_ingress');
   return new Map(
     programs.flatMap((program) =>
       dataPlane

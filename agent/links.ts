@@ -30,6 +30,10 @@ export interface Devices {
   setUp(ifindex: Ifindex): void;
   /** Makes one end of the node's relay what it has to be: up, taking frames of any length, and no GSO packets. */
   configureRelay(ifindex: Ifindex): void;
+  /** Makes a VXLAN device that takes and gives the addresses of tunnel packets beside them ("external"), down. */
+  createVxlan(name: string): void;
+  /** Sets it up, without an IPv6 address of its own. */
+  raiseVxlan(ifindex: Ifindex): void;
   /** Where packets to an address (4 or 16 bytes) leave, by the routes as they are; undefined where they don't. */
   routeTo(address: Uint8Array): Route | undefined;
   /** Interfaces that have one of the addresses. */

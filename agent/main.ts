@@ -10,7 +10,14 @@ import { ControlSocket, isListening, requestDecommission } from './control-socke
 import { openDataPlane } from './libbpf/kernel-data-plane.js';
 import type { Devices } from './links.js';
 import { openLinkMonitor } from './netlink/link-monitor.js';
-import { configureRelay, createVeth, deleteLink, setUp } from './netlink/requests.js';
+import {
+  configureRelay,
+  createVeth,
+  createVxlan,
+  deleteLink,
+  raiseVxlan,
+  setUp,
+} from './netlink/requests.js';
 import { Routes } from './netlink/routes.js';
 import { agentOptions, type AgentSettings } from './settings.js';
 import { StateDir } from './state-dir.js';
@@ -38,6 +45,8 @@ function openDevices(signal: AbortSignal, log: Logger): Devices {
     deleteLink,
     setUp,
     configureRelay,
+    createVxlan,
+    raiseVxlan,
     routeTo: (address) => routes.routeTo(address),
     interfacesWith: (addresses) => routes.interfacesWith(addresses),
   };

@@ -40,13 +40,13 @@ const writeOrder: readonly TableName[] = [
   'allowed_addresses',
   'allowed_macs',
   'ports',
-  'ports_by_interface',
   'tunnels',
+  'multicast_members',
+  'remote_members',
+  'ports_by_interface',
   'ports_by_key',
   'destinations',
   'neighbours',
-  'multicast_members',
-  'remote_members',
   'tunnel_endpoints',
 ];
 

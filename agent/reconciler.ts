@@ -18,10 +18,10 @@ import type { Devices } from './links.js';
 import type { PluggedPort } from './modules/io-module.js';
 import { ProblemLog } from './problem-log.js';
 import { reportTunnel } from './tunnel-report.js';
-import { findRelay, relayNames } from './relay.js';
 import type { ResourceProblem } from './resources.js';
 import { SeenTimes } from './seen-times.js';
-import type { Tunnel, Underlay } from './tunnels.js';
+import { type DeviceProblems, type NeededDevices, TunnelDevices } from './tunnel-devices.js';
+import { type Tunnel, tunnelTypes } from './tunnels.js';
 import { readVifInterfaces, type VifInterface } from './vswitch/interfaces.js';
 import { type NewPair, planInternalDevices } from './vswitch/internal-devices.js';
 import { type ChassisConfig, type NodeConfig, readNodeConfig } from './vswitch/node-config.js';
@@ -101,6 +101,7 @@ export class Reconciler {
   readonly #kernel: KernelApplier;
   readonly #writer: DatabaseWriter;
   readonly #loop = new DirtyLoop();
+  readonly #tunnelDevices: TunnelDevices;
   readonly #seen: SeenTimes;
   readonly #logs: Readonly<Record<'node' | 'interface' | 'resource', ProblemLog>>;
   #known: KnownIntent | undefined;
@@ -119,6 +120,7 @@ export class Reconciler {
     this.#options = options;
     this.#kernel = new KernelApplier(dataPlane, log);
     this.#writer = new DatabaseWriter(database, log);
+    this.#tunnelDevices = new TunnelDevices(options.devices);
     this.#seen = new SeenTimes(options.now);
     this.#logs = {
       node: new ProblemLog(log, 'node'),
@@ -196,7 +198,9 @@ export class Reconciler {
     /* A device that was made before its row was written has been notified: it must not be taken for missing. */
     devices.refresh();
     this.#makeDevices(topology, problems);
-    const relayComes = this.#makeRelay(problems);
+    const needed = this.#neededDevices(config);
+    const deviceProblems: DeviceProblems = new Map();
+    const devicesCome = needed !== undefined && this.#tunnelDevices.prepare(needed, deviceProblems);
 
     this.#interfaces = readVifInterfaces(topology, config.integrationBridge, devices.links);
     this.#seen.update(this.#interfaces);
@@ -206,11 +210,14 @@ export class Reconciler {
 
     const known = this.#known;
     const applied = this.#applyKernel(known, config.chassis);
+    const isGuarded = (device: number): boolean => this.#kernel.hasHook(`vxlan_ingress ${device}`);
+    if (applied && needed) this.#tunnelDevices.finish(needed, isGuarded, deviceProblems);
+    this.#reportDevices(deviceProblems, problems);
     controller.setInterfaces(reportInterfaces(this.#interfaces, this.#state));
     const installed = applied ? new Set(this.#state.installed.keys()) : undefined;
     await this.#writeDatabase(readTopology(database.tables), config, installed);
-    // What needs the relay is not in the kernel before the round that its devices' notification brings.
-    if (applied && known && !relayComes) this.#answer(known);
+    // What needs these devices is not in the kernel before the round that their notification brings.
+    if (applied && known && !devicesCome) this.#answer(known);
     this.#logProblems();
   }
 
@@ -255,31 +262,16 @@ export class Reconciler {
     for (const { name, ifindex } of remove) attempt(name, () => devices.deleteLink(ifindex));
   }
 
-  /** The relay is there once there are other chassis, and until the node is taken out. True while it is on its way. */
-  #makeRelay(problems: Map<string, string>): boolean {
-    const { devices } = this.#options;
-    const isWanted = (this.#known?.intent.chassis.size ?? 0) > 0;
-    if (!isWanted || findRelay(devices.links) !== undefined) return false;
-    const ends = [relayNames.into, relayNames.outOf].map((name) => devices.links.get(name));
-    try {
-      if (ends.every((link) => link === undefined))
-        devices.createVeth(relayNames.into, relayNames.outOf, undefined);
-      for (const link of ends) if (link !== undefined) devices.configureRelay(link.ifindex);
-      return true;
-    } catch (error) {
-      problems.set(`device ${relayNames.into}`, errorMessage(error));
-      this.#retryLater();
-      return false;
-    }
+  /** Of the devices that tunnels need, those that the intent asks for; undefined while it is not known. */
+  #neededDevices(config: NodeConfig): NeededDevices | undefined {
+    const others = this.#known?.intent.chassis;
+    if (others === undefined || config.chassis === undefined) return undefined;
+    return { relay: others.size > 0, vxlan: tunnelTypes(others, config.chassis.encaps).has('vxlan') };
   }
 
-  #underlay(): Underlay {
-    const { devices } = this.#options;
-    return {
-      relay: findRelay(devices.links),
-      interfacesWith: (addresses) => devices.interfacesWith(addresses),
-      routeTo: (address) => devices.routeTo(address),
-    };
+  #reportDevices(deviceProblems: DeviceProblems, problems: Map<string, string>): void {
+    if (deviceProblems.size > 0) this.#retryLater();
+    for (const [name, message] of deviceProblems) problems.set(`device ${name}`, message);
   }
 
   /** True when the kernel is now as the intent wants it; false while that or the chassis is not known, and nothing is removed. */
@@ -291,7 +283,12 @@ export class Reconciler {
       if (again) this.#loop.markDirty();
       return false;
     }
-    const { state, again } = this.#kernel.apply(known.intent, this.#interfaces, chassis, this.#underlay());
+    const { state, again } = this.#kernel.apply(
+      known.intent,
+      this.#interfaces,
+      chassis,
+      this.#tunnelDevices.underlay,
+    );
     this.#state = state;
     this.#options.onKernelApplied?.(known.intent, this.#kernel.plugged);
     for (const seconds of this.#seen.installed(state.installed.keys())) {

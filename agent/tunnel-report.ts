@@ -6,11 +6,11 @@ import type { Tunnel } from './tunnels.js';
 
 /** What the controller is told of a tunnel. */
 export function reportTunnel(tunnel: Tunnel, links: Links): TunnelInput {
-  const { chassis, local, remote, route } = tunnel;
+  const { chassis, type, local, remote, route } = tunnel;
   const device = [...links.values()].find(({ ifindex }) => ifindex === route.ifindex);
   return {
     chassis,
-    type: 'geneve',
+    type,
     local_ip: formatIp(local),
     remote_ip: formatIp(remote),
     interface: device?.name ?? '',

@@ -3,7 +3,8 @@
 
 /* tc ingress of the underlay: OVN's tunnel packets for this node are taken out of the stream, everything else passes
  * untouched. Whose packet is it, is it one of OVN's, which ports is it between; then the egress stages, which OVN runs
- * where the receiver is. And tc ingress of the relay (tunnel.h). */
+ * where the receiver is. Likewise tc ingress of the VXLAN device (vxlan.h), where the tunnel packet has been taken apart
+ * already. And tc ingress of the relay (tunnel.h). */
 
 #include "l2_switch.h"
 
@@ -55,13 +56,6 @@ static __always_inline bool load_outer_ip6(struct __sk_buff *skb, struct outer *
 	return true;
 }
 
-static __always_inline bool has_endpoint(const struct tunnel_endpoint_key *key, __u32 flag)
-{
-	const struct tunnel_endpoint *endpoint = bpf_map_lookup_elem(&tunnel_endpoints, key);
-
-	return endpoint && (endpoint->flags & flag);
-}
-
 /* Whether it is a Geneve packet to this node. Behind a VLAN tag is another network than the interface's own. */
 static __always_inline bool is_for_us(struct __sk_buff *skb, struct outer *outer)
 {
@@ -70,6 +64,7 @@ static __always_inline bool is_for_us(struct __sk_buff *skb, struct outer *outer
 
 	if (skb->vlan_present)
 		return false;
+	outer->source.type = outer->destination.type = TUNNEL_GENEVE;
 	is_udp = skb->protocol == bpf_htons(ETH_P_IP)	? load_outer_ip4(skb, outer)
 		 : skb->protocol == bpf_htons(ETH_P_IPV6) ? load_outer_ip6(skb, outer)
 							  : false;
@@ -218,6 +213,27 @@ int tunnel_ingress(struct __sk_buff *skb)
 		verdict = DROP_FRAME_TOO_SHORT;
 	if (verdict == VERDICT_PASS)
 		verdict = take_over_congestion(skb, &outer, ethernet.type);
+	if (verdict != VERDICT_PASS)
+		return drop(skb, 0, verdict);
+	return deliver_arrived(skb, &passage, sender, &ethernet);
+}
+
+SEC("tc")
+int vxlan_ingress(struct __sk_buff *skb)
+{
+	struct vxlan_endpoints endpoints = {};
+	struct passage passage = {};
+	struct ethernet ethernet;
+	__u32 sender = 0;
+	int verdict;
+
+	if (!get_vxlan_passage(skb, &endpoints, &passage))
+		return drop(skb, 0, DROP_TUNNEL_MALFORMED);
+	if (!has_endpoint(&endpoints.source, ENDPOINT_REMOTE) || !has_endpoint(&endpoints.destination, ENDPOINT_LOCAL))
+		return drop(skb, 0, DROP_TUNNEL_UNKNOWN_SOURCE);
+	verdict = check_passage(&passage, &sender);
+	if (verdict == VERDICT_PASS && !load_ethernet(skb, &ethernet))
+		verdict = DROP_FRAME_TOO_SHORT;
 	if (verdict != VERDICT_PASS)
 		return drop(skb, 0, verdict);
 	return deliver_arrived(skb, &passage, sender, &ethernet);

@@ -5,8 +5,7 @@
  * one option has the keys of the two ports. Puts frames into them as Open vSwitch does, but for the outer UDP checksum,
  * which is zero: it can't be had for GSO packets. */
 
-#include "parse.h"
-#include "maps.h"
+#include "encap.h"
 
 enum {
 	GENEVE_PORT = 6081,
@@ -23,7 +22,6 @@ enum {
 	/* Open vSwitch's range of source ports. */
 	TUNNEL_PORT_MIN = 32768,
 	TUNNEL_PORT_MAX = 61000,
-	TUNNEL_TTL = 64,
 	IP4_VERSION_AND_LENGTH = 0x45,
 	IP4_DONT_FRAGMENT = 0x4000,
 	ECN_MASK = 3,
@@ -48,32 +46,13 @@ struct geneve_packet {
 	struct udphdr udp;
 	struct geneve geneve;
 };
-_Static_assert(sizeof(struct geneve_packet) == 24, "struct geneve_packet");
-
-/* Which frame goes where. */
-struct passage {
-	__u32 tunnel;
-	__u32 datapath_key;
-	__u32 from_key;
-	__u32 to_key;
-};
+_Static_assert(sizeof(struct geneve_packet) == GENEVE_HEADERS_LENGTH, "struct geneve_packet");
 
 enum encapsulation {
 	ENCAPSULATED,
 	NEEDS_SEGMENTING, /* a GSO packet that can not be put into one tunnel packet; it is as it was */
 	NOT_ENCAPSULATED,
 };
-
-static __always_inline __u32 outer_ip_length(const struct tunnel *tunnel)
-{
-	return tunnel->family == FAMILY_IP4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
-}
-
-/* What the tunnel packet has before the inner frame, but for the outer Ethernet header. */
-static __always_inline __u32 tunnel_overhead(const struct tunnel *tunnel)
-{
-	return outer_ip_length(tunnel) + sizeof(struct geneve_packet);
-}
 
 static __always_inline bool is_ip(__be16 ethertype)
 {

@@ -112,11 +112,14 @@ static __always_inline int flood_remote(struct __sk_buff *skb, const struct port
 		.skb = skb,
 		.passage = { .datapath_key = from->datapath_key, .from_key = from->port_key, .to_key = group_key },
 		.from_slot = from_slot,
-		.type = ethernet->type,
+		/* Geneve comes last: it makes a tunnel packet of the frame, of which the others need the original. */
+		.type = TUNNEL_VXLAN,
+		.frame_length = skb->len + (skb->vlan_present ? sizeof(struct vlan_tag) : 0),
+		.ethertype = ethernet->type,
 		.failure = VERDICT_PASS,
 	};
 
-	bpf_loop(MAX_TUNNELS_PER_GROUP, remote_flood_step, &flood, 0);
+	bpf_loop(MAX_TUNNEL_STEPS, remote_flood_step, &flood, 0);
 	*copies += flood.copies;
 	return flood.failure;
 }
@@ -181,6 +184,7 @@ static __always_inline int switch_frame(struct __sk_buff *skb, const struct port
 {
 	struct mac_key key = { .datapath_key = from->datapath_key };
 	__u32 group_key = MULTICAST_FLOOD;
+	const struct port_place *place;
 	const struct destination *to;
 	struct destination learned;
 	__u32 mark = skb->mark;
@@ -206,11 +210,12 @@ static __always_inline int switch_frame(struct __sk_buff *skb, const struct port
 			to = &learned;
 		if (to && to->port_key == from->port_key)
 			return drop(skb, from_slot, DROP_HAIRPIN);
-		if (to && to->slot == 0)
-			return send_to_remote(skb, from, from_slot, to->port_key, ethernet);
-		if (to)
+		if (to && to->slot != 0)
 			return deliver(skb, to->slot, ethernet);
-		group_key = MULTICAST_UNKNOWN;
+		place = to ? find_place(from->datapath_key, to->port_key) : NULL;
+		if (to && (!place || place->tunnel != SEVERAL_PLACES))
+			return send_to_remote(skb, from, from_slot, to->port_key, place, ethernet);
+		group_key = to ? to->port_key : MULTICAST_UNKNOWN;
 	}
 	return flood(skb, from, from_slot, group_key, behind, ethernet);
 }

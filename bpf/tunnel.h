@@ -3,7 +3,8 @@
 
 /* From the switch to other chassis.
  *
- * A unicast IP packet goes straight to the underlay. For everything else there is the relay, a veth pair of the node: what
+ * What goes by VXLAN is handed to the node's VXLAN device (vxlan.h), and that is all. Of Geneve, a unicast IP packet goes
+ * straight to the underlay. For everything else there is the relay, a veth pair of the node: what
  * is sent into one end arrives at the program `relay_ingress` at the other, with a mark that says what to do with it. It is
  * there for two things that can't be done to a packet in place: to send a copy through the kernel's neighbour tables
  * (bpf_redirect_neigh takes no clones, and no skb whose protocol is not that of the tunnel packet, which a device
@@ -12,6 +13,7 @@
 #include "counters.h"
 #include "deliver.h"
 #include "too_big.h"
+#include "vxlan.h"
 
 /* skb->mark of what goes through the relay. Marks do not come from VMs: a TAP sets none, and one set in another
  * network namespace does not cross the veth. */
@@ -19,15 +21,8 @@ enum {
 	RELAY_ORDER_MASK = 0xff000000,
 	RELAY_SEND = 0x5a000000,    /* a tunnel packet; the rest is the index in map `tunnels` */
 	RELAY_SEGMENT = 0x5b000000, /* a frame to switch again, in segments; the rest is the slot that has sent it */
-	MAX_TUNNELS_PER_GROUP = 1 << 16,
+	MAX_TUNNEL_STEPS = 2 * MAX_TUNNELS,
 };
-
-static __always_inline const struct tunnel *find_tunnel(__u32 id)
-{
-	const struct tunnel *tunnel = bpf_map_lookup_elem(&tunnels, &id);
-
-	return tunnel && tunnel->family != 0 ? tunnel : NULL;
-}
 
 static __always_inline int relay(struct __sk_buff *skb, const struct tunnel *tunnel, __u32 order)
 {
@@ -52,9 +47,8 @@ static __always_inline const struct port_place *find_place(__u32 datapath_key, _
 
 /* Sends the frame to a port of another chassis. */
 static __always_inline int send_to_remote(struct __sk_buff *skb, const struct port *from, __u32 from_slot, __u32 to_key,
-					  struct ethernet *ethernet)
+					  const struct port_place *place, struct ethernet *ethernet)
 {
-	const struct port_place *place = find_place(from->datapath_key, to_key);
 	struct passage passage = {
 		.tunnel = place ? place->tunnel : 0,
 		.datapath_key = from->datapath_key,
@@ -71,6 +65,9 @@ static __always_inline int send_to_remote(struct __sk_buff *skb, const struct po
 			return TC_ACT_SHOT;
 		return deliver(skb, from_slot, ethernet);
 	}
+	if (tunnel->type == TUNNEL_VXLAN)
+		return set_vxlan_passage(skb, tunnel, &passage) ? bpf_redirect(tunnel->ifindex, 0)
+								: drop(skb, from_slot, DROP_TUNNEL_FAILED);
 	switch (encapsulate(skb, tunnel, &passage, ethernet->type)) {
 	case ENCAPSULATED:
 		break;
@@ -89,8 +86,11 @@ struct remote_flood {
 	struct passage passage; /* .tunnel is the list entry to follow next, 0 at the head */
 	__u32 from_slot;
 	__u32 copies;
+	__u32 type; /* enum tunnel_type of those that are served in this walk */
+	bool skipped; /* there are tunnels of another type */
+	__u32 frame_length; /* with its VLAN tag */
 	__u32 family; /* of the tunnel packet that the frame is in; 0 = it is not in one yet */
-	__be16 type;
+	__be16 ethertype;
 	__u8 class;
 	int failure; /* as in struct flood */
 };
@@ -101,7 +101,7 @@ static __always_inline bool first_tunnel_headers(struct remote_flood *flood, con
 	struct ethernet ethernet;
 	__u32 hash = bpf_get_hash_recalc(skb);
 
-	flood->class = outer_traffic_class(traffic_class(skb, network_offset(skb), flood->type));
+	flood->class = outer_traffic_class(traffic_class(skb, network_offset(skb), flood->ethertype));
 	if (!load(skb, 0, &ethernet, sizeof(ethernet)) || !embed_vlan_tag(skb, &ethernet) ||
 	    bpf_skb_change_head(skb, tunnel_overhead(tunnel) + ETH_HLEN, 0) != 0)
 		return false;
@@ -109,32 +109,47 @@ static __always_inline bool first_tunnel_headers(struct remote_flood *flood, con
 	return store_geneve(skb, ETH_HLEN + outer_ip_length(tunnel), &flood->passage, hash) == 0;
 }
 
-/* A copy through one tunnel: VERDICT_PASS or the reason why it was not sent. */
-static __always_inline int copy_to_tunnel(struct remote_flood *flood, __u32 id)
+static __always_inline bool copy_to_vxlan(struct remote_flood *flood, const struct tunnel *tunnel)
 {
-	const struct tunnel *tunnel = find_tunnel(id);
+	return set_vxlan_passage(flood->skb, tunnel, &flood->passage) &&
+	       bpf_clone_redirect(flood->skb, tunnel->ifindex, 0) == 0;
+}
+
+static __always_inline bool copy_to_geneve(struct remote_flood *flood, const struct tunnel *tunnel)
+{
 	struct __sk_buff *skb = flood->skb;
+
+	if (flood->family == 0 && !first_tunnel_headers(flood, tunnel)) {
+		flood->failure = DROP_TUNNEL_FAILED;
+		return false;
+	}
+	/* All tunnels of a type have one family: that of the node's own address. */
+	if (tunnel->family != flood->family)
+		return false;
+	skb->mark = RELAY_SEND | flood->passage.tunnel;
+	return store_outer_ip(skb, tunnel, flood->class) == 0 && bpf_clone_redirect(skb, tunnel->relay_ifindex, 0) == 0;
+}
+
+/* A copy through one tunnel: VERDICT_PASS or the reason why it was not sent. */
+static __always_inline int copy_to_tunnel(struct remote_flood *flood)
+{
+	const struct tunnel *tunnel = find_tunnel(flood->passage.tunnel);
+	bool is_sent;
 
 	if (!tunnel)
 		return VERDICT_PASS;
-	if (flood->family == 0) {
-		if (!fits_tunnel(skb, tunnel, flood->type))
-			return DROP_TUNNEL_TOO_BIG;
-		if (!first_tunnel_headers(flood, tunnel)) {
-			flood->failure = DROP_TUNNEL_FAILED;
-			return DROP_TUNNEL_FAILED;
-		}
+	if (tunnel->type != flood->type) {
+		flood->skipped = true;
+		return VERDICT_PASS;
 	}
-	/* All tunnels of a node have one family: that of its own address. */
-	if (tunnel->family != flood->family || skb->len - ETH_HLEN > tunnel->mtu)
-		return tunnel->family != flood->family ? DROP_TUNNEL_FAILED : DROP_TUNNEL_TOO_BIG;
-	skb->mark = RELAY_SEND | id;
-	if (store_outer_ip(skb, tunnel, flood->class) != 0 || bpf_clone_redirect(skb, tunnel->relay_ifindex, 0) != 0)
-		return DROP_TUNNEL_FAILED;
-	return VERDICT_PASS;
+	flood->copies++;
+	if (tunnel_overhead(tunnel) + flood->frame_length > tunnel->mtu)
+		return DROP_TUNNEL_TOO_BIG;
+	is_sent = tunnel->type == TUNNEL_VXLAN ? copy_to_vxlan(flood, tunnel) : copy_to_geneve(flood, tunnel);
+	return is_sent ? VERDICT_PASS : DROP_TUNNEL_FAILED;
 }
 
-/* One step along the list of a group's tunnels. 1 ends the walk. */
+/* One step along the list of a group's tunnels, which is walked twice where there are both types. 1 ends the walk. */
 static long remote_flood_step(__u32 index, void *context)
 {
 	struct remote_flood *flood = context;
@@ -152,10 +167,13 @@ static long remote_flood_step(__u32 index, void *context)
 		return 1;
 	}
 	flood->passage.tunnel = member->next_tunnel;
-	if (flood->passage.tunnel == 0)
-		return 1;
-	flood->copies++;
-	verdict = copy_to_tunnel(flood, flood->passage.tunnel);
+	if (flood->passage.tunnel == 0) {
+		if (flood->type == TUNNEL_GENEVE || !flood->skipped)
+			return 1;
+		flood->type = TUNNEL_GENEVE;
+		return 0;
+	}
+	verdict = copy_to_tunnel(flood);
 	if (verdict != VERDICT_PASS && verdict != flood->failure)
 		count_drop(flood->skb, flood->from_slot, verdict);
 	return flood->failure != VERDICT_PASS;

@@ -20,6 +20,12 @@ enum {
 	MAX_TUNNELS = 4096,
 	/* Keys from here on are multicast groups'. */
 	FIRST_MULTICAST_KEY = 32768,
+	/* Where they begin in the 12 bits that OVN's VXLAN has for the egress port, and how many there are of each. */
+	VXLAN_FIRST_MULTICAST_KEY = 2048,
+	VXLAN_DATAPATH_KEYS = 4096,
+	/* In the place of an index of map `tunnels`: the port is at several places (Port_Binding.additional_chassis). What is sent to
+	 * it is copied to all, listed in `multicast_members` and `remote_members` like a group's, under the port's own key. */
+	SEVERAL_PLACES = 65535,
 };
 
 /* struct port.flags */
@@ -62,7 +68,7 @@ _Static_assert(sizeof(struct mac_key) == 12, "struct mac_key");
 /* Value of map `destinations`. */
 struct destination {
 	__u32 port_key;
-	__u32 slot; /* 0 = the port is not plugged in on this node */
+	__u32 slot; /* 0 = the port is not plugged in on this node, or elsewhere, too: see map `ports_by_key` */
 };
 _Static_assert(sizeof(struct destination) == 8, "struct destination");
 
@@ -70,7 +76,7 @@ _Static_assert(sizeof(struct destination) == 8, "struct destination");
  * agent adds entries before it points to them and removes them after, so a reader always finds its way. */
 struct member_key {
 	__u32 datapath_key;
-	__u32 group_key; /* Multicast_Group.tunnel_key */
+	__u32 group_key; /* Multicast_Group.tunnel_key; the key of a port that is at SEVERAL_PLACES */
 	__u32 slot;
 };
 _Static_assert(sizeof(struct member_key) == 12, "struct member_key");
@@ -198,20 +204,33 @@ _Static_assert(sizeof(struct port_key) == 8, "struct port_key");
 /* Value of map `ports_by_key`: where the port is. Both 0 = on no node that this one can reach. */
 struct port_place {
 	__u32 slot;   /* on this node, else 0 */
-	__u32 tunnel; /* index of map `tunnels` to the node where it is, else 0 */
+	__u32 tunnel; /* index of map `tunnels` to the node where it is, or SEVERAL_PLACES, else 0 */
 };
 _Static_assert(sizeof(struct port_place) == 8, "struct port_place");
+
+/* Encap.type */
+enum tunnel_type {
+	TUNNEL_GENEVE = 1, /* tunnel packets are made and taken apart by our own programs */
+	TUNNEL_VXLAN = 2,  /* by the node's VXLAN device, which the programs tell from where to where */
+};
+
+/* struct tunnel.flags */
+enum tunnel_flags {
+	TUNNEL_CHECKSUM = 1 << 0, /* Encap.options:csum: the other end wants an outer UDP checksum */
+};
 
 /* Value of map `tunnels`: how to reach another chassis. IPv4 addresses in the first 4 bytes. */
 struct tunnel {
 	__u8 remote[16];
 	__u8 local[16];
+	__u16 type;          /* enum tunnel_type */
+	__u16 flags;         /* enum tunnel_flags */
 	__u32 family;        /* enum ip_family of both addresses; 0 = the entry is free */
-	__u32 ifindex;       /* the underlay interface by which the route leads */
+	__u32 ifindex;       /* the underlay interface by which the route leads, or the tunnel device */
 	__u32 relay_ifindex; /* the end of the node's relay (tunnel.h) to send into */
 	__u32 mtu;           /* of the route: the longest outer IP packet */
 };
-_Static_assert(sizeof(struct tunnel) == 48, "struct tunnel");
+_Static_assert(sizeof(struct tunnel) == 52, "struct tunnel");
 
 /* Key of map `remote_members`: like struct member_key, with indices of map `tunnels` in the place of slots. */
 struct remote_member_key {
@@ -233,10 +252,11 @@ enum tunnel_endpoint_flags {
 	ENDPOINT_REMOTE = 1 << 1, /* another chassis' that may send to this node */
 };
 
-/* Key of map `tunnel_endpoints`: an address of the underlay, IPv4 in the first 4 bytes with the rest zero. */
+/* Key of map `tunnel_endpoints`: an address of the underlay for one type of tunnel, IPv4 in the first 4 bytes with the rest zero. */
 struct tunnel_endpoint_key {
 	__u8 family; /* enum ip_family */
-	__u8 pad[3];
+	__u8 type;   /* enum tunnel_type */
+	__u16 pad;
 	__u8 address[16];
 };
 _Static_assert(sizeof(struct tunnel_endpoint_key) == 20, "struct tunnel_endpoint_key");

@@ -85,12 +85,17 @@ function portMessage(
     multicast_groups: [...groups].sort((a, b) => a - b),
     learns_macs: learnsMacs(port),
     chassis: model.chassisName(binding.chassis) ?? '',
+    additional_chassis: additionalChassis(model, binding),
     binding: binding._uuid,
     nb_uuid: port._uuid,
     neighbours: neighbours(context, port, entries),
     parent: parentOf(binding) ?? '',
     tag: parentOf(binding) === undefined ? 0 : (binding.tag ?? 0),
   };
+}
+
+function additionalChassis(model: Model, binding: PortBinding): string[] {
+  return binding.additional_chassis.flatMap((uuid) => model.chassisName(uuid) ?? []).sort(compare);
 }
 
 /** ovn-nb(5) Logical_Switch_Port.addresses; `unknown` is membership in a multicast group, not a MAC. */

@@ -16,6 +16,8 @@ export interface HypervisorOptions {
   /** 1..200; decides its underlay address. */
   readonly index?: number;
   readonly agentArgs?: readonly string[];
+  /** external_ids:ovn-encap-type, "geneve" where it is not given. */
+  readonly encapType?: string;
 }
 
 /** A hypervisor: a namespace with its own Open_vSwitch database and iovn-agent, and without ovs-vswitchd. */
@@ -66,7 +68,7 @@ export class Hypervisor {
 
   /** Makes the namespace, connects it with the central one, and starts its database; the agent is not started. */
   static async create(bed: Testbed, central: OvnCentral, options: HypervisorOptions): Promise<Hypervisor> {
-    const { name, index = 1 } = options;
+    const { name, index = 1, encapType = 'geneve' } = options;
     const namespace = await bed.namespace(name);
     const address = await connectToUnderlay(central, namespace, name, index);
     const hypervisor = new Hypervisor(bed, namespace, options);
@@ -77,9 +79,9 @@ export class Hypervisor {
       '/usr/share/openvswitch/vswitch.ovsschema',
     ]);
     await hypervisor.startDatabase();
-    const ids = [`system-id=${name}`, `hostname=${name}`, 'ovn-encap-type=geneve', `ovn-encap-ip=${address}`];
+    const encap = { 'ovn-encap-type': encapType, 'ovn-encap-ip': address };
     await hypervisor.vsctl('--no-wait', 'init');
-    await hypervisor.vsctl('--no-wait', 'set', 'Open_vSwitch', '.', ...ids.map((id) => `external_ids:${id}`));
+    await hypervisor.configure({ 'system-id': name, hostname: name, ...encap });
     await hypervisor.vsctl('--no-wait', 'add-br', 'br-int');
     return hypervisor;
   }
@@ -105,6 +107,12 @@ export class Hypervisor {
       `the agent of ${this.name} is healthy`,
       async () => (await this.get('/healthz')).status === 200,
     );
+  }
+
+  /** Sets Open_vSwitch.external_ids. */
+  async configure(ids: Readonly<Record<string, string>>): Promise<void> {
+    const settings = Object.entries(ids).map(([key, value]) => `external_ids:${key}="${value}"`);
+    await this.vsctl('--no-wait', 'set', 'Open_vSwitch', '.', ...settings);
   }
 
   /** ovs-vsctl; returns what it printed, without the white space around it. */

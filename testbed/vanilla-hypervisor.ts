@@ -16,6 +16,8 @@ export interface VanillaOptions {
   readonly name: string;
   /** 1..200; decides its underlay address. */
   readonly index: number;
+  /** external_ids:ovn-encap-type, "geneve" where it is not given. */
+  readonly encapType?: string;
 }
 
 /**
@@ -46,7 +48,7 @@ export class VanillaHypervisor implements VmHost {
   static async create(
     bed: Testbed,
     central: OvnCentral,
-    { name, index }: VanillaOptions,
+    { name, index, encapType = 'geneve' }: VanillaOptions,
   ): Promise<VanillaHypervisor> {
     const namespace = await bed.namespace(name);
     const address = await connectToUnderlay(central, namespace, name, index);
@@ -62,7 +64,7 @@ export class VanillaHypervisor implements VmHost {
     database?.start();
     await waitFor(`the database of ${name} listens`, () => existsSync(hypervisor.#file('db.sock')));
     await hypervisor.vsctl('--no-wait', 'init');
-    await hypervisor.#configure(central, address);
+    await hypervisor.#configure(central, address, encapType);
     vswitchd?.start();
     await hypervisor.#makeBridges(address);
     controller?.start();
@@ -92,12 +94,12 @@ export class VanillaHypervisor implements VmHost {
     await this.vsctl('--if-exists', 'del-port', 'br-int', netdev);
   }
 
-  async #configure(central: OvnCentral, address: string): Promise<void> {
+  async #configure(central: OvnCentral, address: string, encapType: string): Promise<void> {
     const ids = {
       'system-id': this.name,
       hostname: this.name,
       'ovn-remote': central.sb,
-      'ovn-encap-type': 'geneve',
+      'ovn-encap-type': encapType,
       'ovn-encap-ip': address,
       'ovn-bridge-datapath-type': 'netdev',
     };

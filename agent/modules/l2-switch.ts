@@ -21,6 +21,7 @@ import {
   type TableEntry,
 } from './io-module.js';
 import { encodeUint32 } from './uint32.js';
+import { isAtSeveralPlaces } from '../tunnels.js';
 
 /** Tunnel keys are below 2^24 and 2^16. */
 function numericKey(datapathKey: number, key: number): number {
@@ -91,13 +92,14 @@ function encodeDestinations({ port, datapathKey }: SwitchPort, slot: number): Po
 }
 
 /** Every MAC of every port; of several ports with one MAC in a switch the first has it. */
-function destinations({ ports, plugged }: ModuleInput): ModuleOutput {
+function destinations({ ports, plugged, tunnelPlan }: ModuleInput): ModuleOutput {
   const slots = new Map(plugged.map((each) => [numericKey(each.datapathKey, each.port.portKey), each.slot]));
   const holders = new Map<string, SwitchPort>();
   const entries: TableEntry[] = [];
   const problems: ResourceProblem[] = [];
   for (const each of ports) {
-    const slot = slots.get(numericKey(each.datapathKey, each.port.portKey)) ?? 0;
+    const own = slots.get(numericKey(each.datapathKey, each.port.portKey)) ?? 0;
+    const slot = isAtSeveralPlaces(each, own, tunnelPlan) ? 0 : own;
     for (const [index, entry] of encodeDestinations(each, slot).entries.entries()) {
       const holder = holders.get(entry.key);
       if (holder === undefined) {
@@ -118,12 +120,14 @@ interface Group {
   readonly members: PluggedPort[];
 }
 
-/** The enabled local members of each group, by slot. */
-function groupsOf(plugged: readonly PluggedPort[]): readonly Group[] {
+/** The enabled local members of each group, by slot; a port that is elsewhere, too, has a group of its own. */
+function groupsOf({ plugged, tunnelPlan }: ModuleInput): readonly Group[] {
   const groups = new Map<number, Group>();
   for (const member of plugged) {
     if (!member.port.enabled) continue;
-    for (const groupKey of member.port.multicastGroups) {
+    const { multicastGroups, portKey } = member.port;
+    const isCopied = isAtSeveralPlaces(member, member.slot, tunnelPlan);
+    for (const groupKey of [...multicastGroups, ...(isCopied ? [portKey] : [])]) {
       const id = numericKey(member.datapathKey, groupKey);
       const group = groups.get(id) ?? { datapathKey: member.datapathKey, groupKey, members: [] };
       group.members.push(member);
@@ -156,7 +160,7 @@ export const l2Switch: IoModule = {
   tables: ['ports', 'ports_by_interface', 'destinations', 'multicast_members'],
   compute: (input) => {
     const { entries, problems } = destinations(input);
-    const lists = groupsOf(input.plugged).flatMap(listEntries);
+    const lists = groupsOf(input).flatMap(listEntries);
     return { entries: [...input.plugged.flatMap(portEntries), ...entries, ...lists], problems };
   },
 };

@@ -1,4 +1,5 @@
 import {
+  constants,
   encodePortKey,
   encodePortPlace,
   encodeRemoteMember,
@@ -8,17 +9,33 @@ import {
   encodeTunnelEndpointKey,
   ipFamily,
   tunnelEndpointFlags,
+  tunnelFlags,
+  tunnelType,
 } from '../../generated/bpf/layouts.js';
-import type { Tunnel, TunnelPlan } from '../tunnels.js';
-import { hexKey, type IoModule, type ModuleInput, portRef, type TableEntry } from './io-module.js';
+import type { ResourceProblem } from '../resources.js';
+import type { TunnelEndpoint, TunnelType } from '../tunnel-endpoints.js';
+import { isAtSeveralPlaces, type Tunnel, type TunnelPlan, tunnelsTo } from '../tunnels.js';
+import { canCarry, vxlanDatapathKeys, vxlanPortKeys } from '../vxlan-keys.js';
+import {
+  hexKey,
+  type IoModule,
+  type ModuleInput,
+  portRef,
+  type SwitchPort,
+  type TableEntry,
+} from './io-module.js';
 import { encodeUint32 } from './uint32.js';
 
-/** The first tunnel packet bytes and more: what an inner IP packet has before it in the outer one, in bytes. */
-const overheadBytes = { ip4: 20 + 8 + 16 + 14, ip6: 40 + 8 + 16 + 14 } as const;
+/** What an inner IP packet has before it in the outer one but for the IP header, in bytes: UDP, the tunnel's, Ethernet. */
+const overheadBytes: Readonly<Record<TunnelType, number>> = { geneve: 8 + 16 + 14, vxlan: 8 + 8 + 14 };
+const typeNumbers: Readonly<Record<TunnelType, number>> = {
+  geneve: tunnelType.TUNNEL_GENEVE,
+  vxlan: tunnelType.TUNNEL_VXLAN,
+};
 
 /** The longest inner IP packet that goes through, in bytes. */
-export function tunnelMtu({ route, remote }: Tunnel): number {
-  return route.mtu - (remote.length === 4 ? overheadBytes.ip4 : overheadBytes.ip6);
+export function tunnelMtu({ type, route, remote }: Pick<Tunnel, 'type' | 'route' | 'remote'>): number {
+  return route.mtu - (remote.length === 4 ? 20 : 40) - overheadBytes[type];
 }
 
 function familyOf(address: Uint8Array): number {
@@ -36,12 +53,14 @@ function chassisRef(name: string): { readonly kind: string; readonly name: strin
 }
 
 function tunnelEntry(tunnel: Tunnel): TableEntry {
-  const { chassis, id, local, remote, route, relay } = tunnel;
+  const { chassis, id, type, checksum, local, remote, route, device, relay } = tunnel;
   const value = encodeTunnel({
     remote: padded(remote),
     local: padded(local),
+    type: typeNumbers[type],
+    flags: checksum ? tunnelFlags.TUNNEL_CHECKSUM : 0,
     family: familyOf(remote),
-    ifindex: route.ifindex,
+    ifindex: device,
     relayIfindex: relay.into,
     mtu: route.mtu,
   });
@@ -50,16 +69,18 @@ function tunnelEntry(tunnel: Tunnel): TableEntry {
 
 function endpointEntries({ localEndpoints, remoteEndpoints }: TunnelPlan): readonly TableEntry[] {
   const flags = new Map<string, { readonly bits: number; readonly chassis: string }>();
-  const add = (address: Uint8Array, bit: number, chassis: string): void => {
-    const key = hexKey(encodeTunnelEndpointKey({ family: familyOf(address), address: padded(address) }));
+  const add = ({ type, ip }: TunnelEndpoint, bit: number, chassis: string): void => {
+    const key = hexKey(
+      encodeTunnelEndpointKey({ family: familyOf(ip), type: typeNumbers[type], address: padded(ip) }),
+    );
     flags.set(key, { bits: (flags.get(key)?.bits ?? 0) | bit, chassis });
   };
-  for (const { chassis, address } of remoteEndpoints) {
-    add(address, tunnelEndpointFlags.ENDPOINT_REMOTE, chassis);
+  for (const { chassis, endpoint } of remoteEndpoints) {
+    add(endpoint, tunnelEndpointFlags.ENDPOINT_REMOTE, chassis);
   }
   const [first] = remoteEndpoints;
-  for (const address of first === undefined ? [] : localEndpoints) {
-    add(address, tunnelEndpointFlags.ENDPOINT_LOCAL, first?.chassis ?? '');
+  for (const endpoint of first === undefined ? [] : localEndpoints) {
+    add(endpoint, tunnelEndpointFlags.ENDPOINT_LOCAL, first?.chassis ?? '');
   }
   return [...flags].map(([key, { bits, chassis }]) => ({
     table: 'tunnel_endpoints',
@@ -69,9 +90,40 @@ function endpointEntries({ localEndpoints, remoteEndpoints }: TunnelPlan): reado
   }));
 }
 
+/** Of a switch whose own key does not fit there is one problem, and not one of each port. */
+function keyProblems({ switches, ports, tunnelPlan }: ModuleInput): readonly ResourceProblem[] {
+  const behindVxlan = ports.filter(({ port }) => tunnelPlan.tunnels.get(port.chassis)?.type === 'vxlan');
+  const hosting = new Set(behindVxlan.map(({ datapathKey }) => datapathKey));
+  const tooGreat = (what: string, key: number, keys: number): string =>
+    `its ${what} ${key} is greater than VXLAN can carry (${keys - 1})`;
+  return [
+    ...switches
+      .filter(({ datapathKey: key }) => hosting.has(key) && !canCarry('vxlan', key, 0))
+      .map(({ id, datapathKey: key }): ResourceProblem => {
+        const reason = tooGreat('datapath key', key, vxlanDatapathKeys);
+        const message = `${reason}: its ports on chassis with this tunnel type can not be reached`;
+        return { kind: 'Switch', name: id, code: 'unreachable', message };
+      }),
+    ...behindVxlan
+      .filter(({ port }) => !canCarry('vxlan', 0, port.portKey))
+      .map(({ port: { name, portKey, chassis } }): ResourceProblem => {
+        const message = `${tooGreat('port key', portKey, vxlanPortKeys)}: it can not be reached on chassis ${chassis}`;
+        return { kind: 'Port', name, code: 'unreachable', message };
+      }),
+  ];
+}
+
+function placeName(datapathKey: number, key: number): string {
+  return `${datapathKey}/${key}`;
+}
+
+function slotsOf(plugged: ModuleInput['plugged']): ReadonlyMap<string, number> {
+  return new Map(plugged.map(({ datapathKey, port, slot }) => [placeName(datapathKey, port.portKey), slot]));
+}
+
 /** Where each port is; and under port key 0 which switches there are. */
 function placeEntries({ switches, ports, plugged, tunnelPlan }: ModuleInput): readonly TableEntry[] {
-  const slots = new Map(plugged.map(({ key, slot }) => [key, slot]));
+  const slots = slotsOf(plugged);
   const place = (datapathKey: number, portKey: number, slot: number, tunnel: number) => ({
     table: 'ports_by_key' as const,
     key: hexKey(encodePortKey({ datapathKey, portKey })),
@@ -82,25 +134,36 @@ function placeEntries({ switches, ports, plugged, tunnelPlan }: ModuleInput): re
       ...place(datapathKey, 0, 0, 0),
       owner: { kind: 'Switch', name: id },
     })),
-    ...ports.map(({ port, datapathKey }) => {
-      const slot = slots.get(`${datapathKey}/${port.portKey}`) ?? 0;
-      const tunnel = slot === 0 ? (tunnelPlan.tunnels.get(port.chassis)?.id ?? 0) : 0;
+    ...ports.map((each) => {
+      const { port, datapathKey } = each;
+      const slot = slots.get(placeName(datapathKey, port.portKey)) ?? 0;
+      const [first] = tunnelsTo(each, tunnelPlan);
+      const only = slot === 0 ? (first?.id ?? 0) : 0;
+      const tunnel = isAtSeveralPlaces(each, slot, tunnelPlan) ? constants.SEVERAL_PLACES : only;
       return { ...place(datapathKey, port.portKey, slot, tunnel), owner: portRef(port) };
     }),
   ];
 }
 
 /** The tunnels of each multicast group as a list: one copy goes to each chassis that hosts enabled members. */
-function remoteLists({ ports, tunnelPlan }: ModuleInput): readonly TableEntry[] {
+function remoteLists({ ports, plugged, tunnelPlan }: ModuleInput): readonly TableEntry[] {
+  const slots = slotsOf(plugged);
   const groups = new Map<string, { datapathKey: number; groupKey: number; tunnels: Map<number, string> }>();
-  for (const { port, datapathKey } of ports) {
-    const tunnel = tunnelPlan.tunnels.get(port.chassis);
-    if (tunnel === undefined || !port.enabled) continue;
-    for (const groupKey of port.multicastGroups) {
-      const name = `${datapathKey}/${groupKey}`;
+  for (const each of ports) {
+    const { port, datapathKey } = each;
+    if (!port.enabled) continue;
+    const isCopied = isAtSeveralPlaces(
+      each,
+      slots.get(placeName(datapathKey, port.portKey)) ?? 0,
+      tunnelPlan,
+    );
+    for (const groupKey of [...port.multicastGroups, ...(isCopied ? [port.portKey] : [])]) {
+      const name = placeName(datapathKey, groupKey);
       const group = groups.get(name) ?? { datapathKey, groupKey, tunnels: new Map<number, string>() };
-      groups.set(name, group);
-      group.tunnels.set(tunnel.id, tunnel.chassis);
+      for (const { id, type, chassis } of tunnelsTo(each, tunnelPlan)) {
+        if (canCarry(type, datapathKey, groupKey)) group.tunnels.set(id, chassis);
+      }
+      if (group.tunnels.size > 0) groups.set(name, group);
     }
   }
   return [...groups.values()].flatMap(({ datapathKey, groupKey, tunnels }) => {
@@ -129,6 +192,6 @@ export const tunnels: IoModule = {
       ...placeEntries(input),
       ...remoteLists(input),
     ];
-    return { entries, problems: tunnelPlan.problems };
+    return { entries, problems: [...tunnelPlan.problems, ...keyProblems(input)] };
   },
 };

@@ -48,6 +48,8 @@ const linkAttributes = {
 const linkInfoKind = 1;
 const linkInfoData = 2;
 const vethInfoPeer = 1;
+/** IFLA_VXLAN_* */
+const vxlanInfo = { learning: 7, port: 15, zeroChecksumIp6Receive: 20, collectMetadata: 25 } as const;
 const addressFamilyInet6 = 10;
 const inet6AddressGeneration = 8;
 const addressGenerationNone = 1;
@@ -148,6 +150,40 @@ export function encodeCreateVeth(sequence: number, name: string, peerName: strin
   ]);
 }
 
+/** The UDP port of VXLAN (RFC 7348), as OVN uses it. */
+const vxlanPort = 4789;
+
+/**
+ * Asks for a new VXLAN device that learns nothing and has its addresses told with each packet. Tunnel packets over IPv6
+ * without a checksum are accepted, as Open vSwitch does.
+ */
+export function encodeCreateVxlan(sequence: number, name: string): Buffer {
+  const { request, acknowledge, create, exclusive } = requestFlags;
+  const port = Buffer.alloc(2);
+  port.writeUInt16BE(vxlanPort);
+  const data = Buffer.concat([
+    encodeAttribute(vxlanInfo.collectMetadata, Buffer.of(1)),
+    encodeAttribute(vxlanInfo.learning, Buffer.of(0)),
+    encodeAttribute(vxlanInfo.port, port),
+    encodeAttribute(vxlanInfo.zeroChecksumIp6Receive, Buffer.of(1)),
+  ]);
+  const info = Buffer.concat([encodeText(linkInfoKind, 'vxlan'), encodeAttribute(linkInfoData, data)]);
+  return encodeMessage(messageTypes.newLink, request | acknowledge | create | exclusive, sequence, [
+    interfaceInfo(0),
+    encodeText(linkAttributes.name, name),
+    encodeAttribute(linkAttributes.linkInfo, info),
+  ]);
+}
+
+/** Sets an interface up, without an IPv6 address of its own. */
+export function encodeSetUpSilent(sequence: number, ifindex: Ifindex): Buffer {
+  const flags = requestFlags.request | requestFlags.acknowledge;
+  return encodeMessage(messageTypes.newLink, flags, sequence, [
+    interfaceInfo(ifindex, flagUp, flagUp),
+    noIp6Address(),
+  ]);
+}
+
 export function encodeSetUp(sequence: number, ifindex: Ifindex): Buffer {
   const flags = requestFlags.request | requestFlags.acknowledge;
   return encodeMessage(messageTypes.newLink, flags, sequence, [interfaceInfo(ifindex, flagUp, flagUp)]);
@@ -164,13 +200,12 @@ export interface RelayLink {
 /** Sets it up with these values, and without an IPv6 address of its own. */
 export function encodeConfigureRelay(sequence: number, ifindex: Ifindex, relay: RelayLink): Buffer {
   const flags = requestFlags.request | requestFlags.acknowledge;
-  const noAddress = encodeAttribute(inet6AddressGeneration, Buffer.from([addressGenerationNone]));
   const parts = [
     interfaceInfo(ifindex, flagUp, flagUp),
     encodeNumber(linkAttributes.mtu, relay.mtu),
     encodeNumber(linkAttributes.gsoMaxSegments, relay.gsoMaxSegments),
     encodeNumber(linkAttributes.gsoMaxSize, relay.gsoMaxBytes),
-    encodeAttribute(linkAttributes.afSpec, encodeAttribute(addressFamilyInet6, noAddress)),
+    noIp6Address(),
   ];
   return encodeMessage(messageTypes.newLink, flags, sequence, parts);
 }
@@ -205,6 +240,11 @@ export function encodeMessage(
   message.writeUInt16LE(flags, 6);
   message.writeUInt32LE(sequence, 8);
   return message;
+}
+
+function noIp6Address(): Buffer {
+  const none = encodeAttribute(inet6AddressGeneration, Buffer.from([addressGenerationNone]));
+  return encodeAttribute(linkAttributes.afSpec, encodeAttribute(addressFamilyInet6, none));
 }
 
 /** struct ifinfomsg */

@@ -9,10 +9,12 @@ import {
   decodeMessages,
   encodeConfigureRelay,
   encodeCreateVeth,
+  encodeCreateVxlan,
   encodeDeleteLink,
   encodeGetFilters,
   encodeGetLink,
   encodeSetUp,
+  encodeSetUpSilent,
   type Link,
   type Message,
   messageTypes,
@@ -59,6 +61,16 @@ export function setUp(ifindex: Ifindex): void {
 export function configureRelay(ifindex: Ifindex): void {
   const relay = { mtu: relayMtu, gsoMaxSegments: 1, gsoMaxBytes: 1024 };
   request(`configure interface ${ifindex} as relay`, encodeConfigureRelay(sequence, ifindex, relay));
+}
+
+/** Makes the node's VXLAN device, down. Throws KernelError. */
+export function createVxlan(name: string): void {
+  request(`create interface ${name} of type vxlan`, encodeCreateVxlan(sequence, name));
+}
+
+/** Sets the node's VXLAN device up. */
+export function raiseVxlan(ifindex: Ifindex): void {
+  request(`set interface ${ifindex} up`, encodeSetUpSilent(sequence, ifindex));
 }
 
 /** Where packets to an address leave; undefined where they don't. */

@@ -24,6 +24,7 @@ function port(name: string, portKey: number, neighbours: Record<string, string>)
       return { address, mac: parsedMac };
     }),
     chassis: '',
+    additionalChassis: [],
     binding: '',
     parent: '',
     tag: 0,

@@ -8,10 +8,12 @@ import { findLocalPorts, type SlotKey } from '../../agent/local-ports.js';
 import { tunnelMtu } from '../../agent/modules/tunnels.js';
 import { plan } from '../../agent/plan.js';
 import { chooseTunnel } from '../../agent/tunnel-endpoints.js';
-import { planTunnels, recoverTunnelIds, type Underlay } from '../../agent/tunnels.js';
+import { planTunnels, recoverTunnelIds, tunnelTypes, type Underlay } from '../../agent/tunnels.js';
+import { canCarry } from '../../agent/vxlan-keys.js';
 import { formatIp, type Ifindex, parseIp } from '../../common/addresses.js';
 import {
   constants,
+  decodeMemberKey,
   decodePortKey,
   decodePortPlace,
   decodeRemoteMember,
@@ -25,7 +27,7 @@ const encap = (type: string, ip: string) => ({ type, ip, options: {} });
 const bytes = (text: string): Uint8Array => parseIp(text) ?? new Uint8Array();
 const chassis = (name: string, ...encaps: readonly (readonly [type: string, ip: string])[]) => ({
   name,
-  encaps: encaps.map(([type, ip]) => ({ type, ip: bytes(ip) })),
+  encaps: encaps.map(([type, ip]) => ({ type, ip: bytes(ip), checksum: false })),
 });
 
 const choices: readonly (readonly [
@@ -75,7 +77,19 @@ const choices: readonly (readonly [
       ['vxlan', '192.0.2.1'],
     ],
     [['vxlan', '192.0.2.2']],
-    'is vxlan, which is not supported',
+    'vxlan 192.0.2.1 192.0.2.2',
+  ],
+  [
+    'stt before vxlan',
+    [
+      ['stt', '192.0.2.1'],
+      ['vxlan', '192.0.2.1'],
+    ],
+    [
+      ['stt', '192.0.2.2'],
+      ['vxlan', '192.0.2.2'],
+    ],
+    'is stt, which is not supported',
   ],
   ['nothing in common', [['geneve', '192.0.2.1']], [['vxlan', '192.0.2.2']], 'no tunnel type in common'],
   ['another family', [['geneve', '192.0.2.1']], [['geneve', '2001:db8::2']], 'no IPv4 tunnel endpoint'],
@@ -88,7 +102,9 @@ for (const [what, local, remote, expected] of choices) {
       local.map(([type, ip]) => encap(type, ip)),
       chassis('hv2', ...remote),
     );
-    const text = choice.ok ? `${formatIp(choice.local)} ${formatIp(choice.remote)}` : choice.reason;
+    const text = choice.ok
+      ? `${choice.type} ${formatIp(choice.local)} ${formatIp(choice.remote)}`
+      : choice.reason;
     t.true(text.includes(expected), text);
   });
 }
@@ -96,6 +112,8 @@ for (const [what, local, remote, expected] of choices) {
 const eth0 = 2 as Ifindex;
 const underlay: Underlay = {
   relay: { into: 8 as Ifindex, outOf: 9 as Ifindex },
+  vxlan: 6 as Ifindex,
+  vxlanProblem: undefined,
   interfacesWith: () => [eth0],
   routeTo: () => ({ ifindex: eth0, mtu: 1500 }),
 };
@@ -113,6 +131,7 @@ function port(name: string, portKey: number, on: string, more: Partial<PortInten
     neighbours: [],
     learnsMacs: false,
     chassis: on,
+    additionalChassis: [],
     binding: name,
     parent: '',
     tag: 0,
@@ -134,12 +153,19 @@ const hosts: Intent['chassis'] = new Map(
   ['hv2', 'hv3'].map((name, index) => [name, chassis(name, ['geneve', `192.0.2.${index + 2}`])]),
 );
 
-function desiredOf(intent: Intent, from: Underlay = underlay, ids: ReadonlyMap<string, number> = new Map()) {
+const geneveOnly = [encap('geneve', '192.0.2.1')];
+
+function desiredOf(
+  intent: Intent,
+  from: Underlay = underlay,
+  ids: ReadonlyMap<string, number> = new Map(),
+  encaps = geneveOnly,
+) {
   const device = makeLink('tap1', 5);
   const vif = { row: {} as never, name: 'tap1', ifaceId: 'lp1', device, error: undefined };
   const localPorts = findLocalPorts(intent, [vif], 'hv1');
   const slots = new Map<SlotKey, number>([['7/1', 1]]);
-  const tunnelPlan = planTunnels(intent.chassis, [encap('geneve', '192.0.2.1')], from, ids);
+  const tunnelPlan = planTunnels(intent.chassis, encaps, from, ids);
   return { tunnelPlan, desired: computeDesired(intent, [vif], localPorts, slots, tunnelPlan) };
 }
 
@@ -190,12 +216,134 @@ test('ports are found by key, and a group goes to each chassis once', (t) => {
     ['192.0.2.3', 2],
   ]);
   t.deepEqual([...desired.underlay].sort(), ['relay_ingress 9', 'tunnel_ingress 2']);
-  t.is(tunnelMtu([...tunnelPlan.tunnels.values()][0] as never), 1442);
+  const [tunnel] = tunnelPlan.tunnels.values();
+  if (tunnel === undefined) throw new Error('no tunnel');
+  t.is(tunnelMtu(tunnel), 1442);
+  t.is(tunnelMtu({ ...tunnel, remote: bytes('2001:db8::2') }), 1422);
+  t.is(tunnelMtu({ ...tunnel, type: 'vxlan' }), 1450);
+  t.is(tunnelMtu({ ...tunnel, type: 'vxlan', remote: bytes('2001:db8::2') }), 1430);
 });
 
 test('a disabled port makes nobody a member', (t) => {
   const { desired } = desiredOf(intentOf([port('lp2', 2, 'hv2', { enabled: false })], hosts));
   t.is(desired.tables.get('remote_members')?.size, 0);
+});
+
+const bothTypes = [...geneveOnly, encap('vxlan', '192.0.2.1')];
+const mixed: Intent['chassis'] = new Map([
+  ['hv2', chassis('hv2', ['geneve', '192.0.2.2'], ['vxlan', '192.0.2.2'])],
+  ['hv3', chassis('hv3', ['vxlan', '192.0.2.3'])],
+]);
+
+test('types side by side: each tunnel leads to its device, and packets are taken by both', (t) => {
+  const { tunnelPlan, desired } = desiredOf(intentOf(ports, mixed), underlay, new Map(), bothTypes);
+  const devices = [...tunnelPlan.tunnels.values()].map(({ chassis, type, device }) => [
+    chassis,
+    type,
+    device,
+  ]);
+  t.deepEqual(devices, [
+    ['hv2', 'geneve', 2],
+    ['hv3', 'vxlan', 6],
+  ]);
+  t.deepEqual([...desired.underlay].sort(), ['relay_ingress 9', 'tunnel_ingress 2', 'vxlan_ingress 6']);
+  const contents = { tables: desired.tables, attachments: new Map(), underlay: new Map() };
+  t.deepEqual(recoverTunnelIds(contents), tunnelPlan.ids);
+  t.deepEqual([...tunnelTypes(mixed, bothTypes)].sort(), ['geneve', 'vxlan']);
+  t.deepEqual([...tunnelTypes(mixed, geneveOnly)], ['geneve']);
+});
+
+test('without a VXLAN device its chassis are named once it is known that there will be none', (t) => {
+  const plan = (vxlanProblem: string | undefined) =>
+    planTunnels(mixed, bothTypes, { ...underlay, vxlan: undefined, vxlanProblem }, new Map());
+  t.deepEqual([...plan(undefined).tunnels.keys()], ['hv2']);
+  t.deepEqual(plan(undefined).problems, []);
+  t.deepEqual(
+    plan('not supported').problems.map(({ name, message }) => `${name}: ${message}`),
+    ['hv3: there is no VXLAN device: not supported'],
+  );
+});
+
+test('what VXLAN can not carry has no tunnel, and is named', (t) => {
+  t.true(canCarry('geneve', 2 ** 24 - 1, 65_535));
+  t.true(canCarry('vxlan', 4095, 2047));
+  t.true(canCarry('vxlan', 4095, 32_768 + 2047));
+  t.false(canCarry('vxlan', 4096, 1));
+  t.false(canCarry('vxlan', 1, 2048));
+  t.false(canCarry('vxlan', 1, 32_768 + 2048));
+
+  const far = [
+    port('lp1', 1, 'hv1'),
+    port('lp2', 2048, 'hv3'),
+    port('lp3', 2047, 'hv3'),
+    port('lp4', 4000, 'hv2'),
+  ];
+  const one = desiredOf(intentOf(far, mixed), underlay, new Map(), bothTypes);
+  const tunnelOf = (portKey: number): number => {
+    const entry = entries(one.desired.tables, 'ports_by_key').find(
+      ([key]) => decodePortKey(key).portKey === portKey,
+    );
+    return entry === undefined ? -1 : decodePortPlace(entry[1]).tunnel;
+  };
+  t.is(tunnelOf(2048), 0);
+  t.is(tunnelOf(2047), one.tunnelPlan.tunnels.get('hv3')?.id ?? -2);
+  t.is(tunnelOf(4000), one.tunnelPlan.tunnels.get('hv2')?.id ?? -2);
+  t.deepEqual(
+    one.desired.problems.map(({ kind, name, code }) => `${kind} ${name} ${code}`),
+    ['Port lp2 unreachable'],
+  );
+
+  const intent = intentOf(far, mixed);
+  const great = {
+    ...intent,
+    switches: new Map([...intent.switches].map(([id, each]) => [id, { ...each, datapathKey: 4096 }])),
+  };
+  const two = desiredOf(great, underlay, new Map(), bothTypes).desired;
+  t.deepEqual(
+    two.problems.map(({ kind, name, code }) => `${kind} ${name} ${code}`),
+    ['Switch sw0 unreachable', 'Port lp2 unreachable'],
+  );
+});
+
+test('a port that migrates is reached at all its places, by a list under its own key', (t) => {
+  const migrating = [
+    port('lp1', 1, 'hv1', { additionalChassis: ['hv2'] }),
+    port('lp2', 2, 'hv2', { additionalChassis: ['hv3'] }),
+    port('lp3', 3, 'hv3', { additionalChassis: ['nowhere'] }),
+  ];
+  const { tunnelPlan, desired } = desiredOf(intentOf(migrating, hosts));
+  const idOf = (name: string): number => tunnelPlan.tunnels.get(name)?.id ?? -1;
+  const places = entries(desired.tables, 'ports_by_key').map(([key, value]) => {
+    const { slot, tunnel } = decodePortPlace(value);
+    return [decodePortKey(key).portKey, slot, tunnel];
+  });
+  t.deepEqual(places, [
+    [0, 0, 0],
+    [1, 1, constants.SEVERAL_PLACES],
+    [2, 0, constants.SEVERAL_PLACES],
+    [3, 0, idOf('hv3')],
+  ]);
+  const remotes = entries(desired.tables, 'remote_members').map(([key]) => {
+    const { groupKey, tunnel } = decodeRemoteMemberKey(key);
+    return `${groupKey} ${tunnel}`;
+  });
+  const [hv2, hv3] = [idOf('hv2'), idOf('hv3')];
+  const expected = [
+    '1 0',
+    `1 ${hv2}`,
+    '2 0',
+    `2 ${hv2}`,
+    `2 ${hv3}`,
+    '32768 0',
+    `32768 ${hv2}`,
+    `32768 ${hv3}`,
+  ];
+  t.deepEqual(remotes.sort(), expected.sort());
+  const locals = entries(desired.tables, 'multicast_members').map(([key]) => {
+    const { groupKey, slot } = decodeMemberKey(key);
+    return `${groupKey} ${slot}`;
+  });
+  t.deepEqual(locals.sort(), ['1 0', '1 1', '32768 0', '32768 1']);
 });
 
 test('a node that shares no switch with anybody has no tunnels and touches no underlay', (t) => {

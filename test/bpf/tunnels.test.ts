@@ -2,7 +2,13 @@ import test, { type ExecutionContext } from 'ava';
 
 import type { TestContext } from '../../agent/libbpf/kernel-program.js';
 import { macBytes } from '../../common/addresses.js';
-import { constants, dropReasons, ipFamily, tunnelEndpointFlags } from '../../generated/bpf/layouts.js';
+import {
+  constants,
+  dropReasons,
+  ipFamily,
+  tunnelEndpointFlags,
+  tunnelType,
+} from '../../generated/bpf/layouts.js';
 import { geneve, type GeneveOptions } from '../support/geneve.js';
 import {
   arp,
@@ -64,13 +70,19 @@ function open(t: ExecutionContext, overlay: Overlay = overlays.ip4): Stage {
   harness.put('tunnels', remote.tunnel, {
     remote: padded(overlay.remote),
     local: padded(overlay.local),
+    type: tunnelType.TUNNEL_GENEVE,
+    flags: 0,
     family,
     ifindex: underlay,
     relayIfindex,
     mtu: tunnelMtu,
   });
   const endpoint = (text: string, flags: number): void =>
-    harness.put('tunnel_endpoints', { family, address: padded(text) }, { flags });
+    harness.put(
+      'tunnel_endpoints',
+      { family, type: tunnelType.TUNNEL_GENEVE, address: padded(text) },
+      { flags },
+    );
   endpoint(overlay.local, tunnelEndpointFlags.ENDPOINT_LOCAL);
   endpoint(overlay.remote, tunnelEndpointFlags.ENDPOINT_REMOTE);
   harness.put('ports_by_key', { datapathKey, portKey: 0 }, { slot: 0, tunnel: 0 });
@@ -460,4 +472,15 @@ test('every drop reason of tunnels has a test', (t) => {
     reasons.filter((name) => !tested.has(name)),
     [],
   );
+});
+
+test('what comes out of the VXLAN device must have come in by it', (t) => {
+  const { sw, underlay } = open(t);
+  const run = sw.harness.run(
+    toPort1(ping4),
+    { ingressIfindex: underlay, ifindex: underlay },
+    'vxlan_ingress',
+  );
+  t.is(run.verdict, verdicts.drop);
+  t.deepEqual(sw.harness.drops(0), { tunnel_malformed: 1 });
 });

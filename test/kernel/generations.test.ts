@@ -146,7 +146,7 @@ for (const attachMode of modes) {
     );
     t.deepEqual(
       readdirSync(bpffsDir).sort(),
-      [next.generation, 'filters', 'links', 'relay_ingress', 'tunnel_ingress'].sort(),
+      [next.generation, 'filters', 'links', 'relay_ingress', 'tunnel_ingress', 'vxlan_ingress'].sort(),
     );
     t.true((next.readCounters([1]).get(1)?.receivedPackets ?? 0n) > 50n);
     next.retireOldGenerations();

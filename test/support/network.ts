@@ -20,6 +20,7 @@ export async function openTestbed(t: ExecutionContext): Promise<Testbed> {
 
 export interface NetworkOptions {
   readonly agentArgs?: readonly string[];
+  readonly encapType?: string;
 }
 
 /** OVN, one controller and one hypervisor with a running agent. */

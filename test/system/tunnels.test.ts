@@ -1,11 +1,17 @@
 import test from 'ava';
 
-import type { Hypervisor } from '../../testbed/hypervisor.js';
 import { parseMetrics, sumOf } from '../../testbed/metrics.js';
 import { Vm } from '../../testbed/vm.js';
 import { waitFor } from '../../testbed/wait.js';
-import { Network } from '../support/network.js';
 import { Capture, sendUdpGso, transferTcp } from '../support/traffic.js';
+import {
+  addIp6,
+  addUnderlayIp6,
+  checksumErrors,
+  drops,
+  openTwo,
+  setOffload,
+} from '../support/two-hypervisors.js';
 
 //   vm1 ── hv1 ─┐
 //               ├─ underlay, MTU 1500: what goes into a tunnel may have 1442
@@ -13,37 +19,6 @@ import { Capture, sendUdpGso, transferTcp } from '../support/traffic.js';
 
 const tunnelMtu = 1442;
 const outerOverhead = 58;
-
-async function openTwo(t: Parameters<typeof Network.open>[0], options: { portSecurity?: boolean } = {}) {
-  const network = await Network.open(t);
-  const hv1 = network.hypervisor;
-  const hv2 = await network.addHypervisor(2);
-  const vm1 = await network.plugVm(1, hv1, options);
-  const vm2 = await network.plugVm(2, hv2, options);
-  await network.sync();
-  await vm1.canReach(vm2.address);
-  await vm2.canReach(vm1.address);
-  return { network, hv1, hv2, vm1, vm2 };
-}
-
-async function drops(hypervisor: Hypervisor, reason: string): Promise<number> {
-  const samples = parseMetrics((await hypervisor.get('/metrics')).body);
-  const names = ['iovn_agent_port_dropped_packets_total', 'iovn_agent_dropped_packets_without_port_total'];
-  return names.reduce((sum, name) => sum + sumOf(samples, name, { reason }), 0);
-}
-
-function setOffload(vm: { readonly namespace: Vm['namespace'] }, on: boolean): Promise<string> {
-  return vm.namespace.runOk(['ethtool', '-K', 'eth0', 'tx', on ? 'on' : 'off']);
-}
-
-async function addIp6(vm: Vm, network: Network): Promise<string> {
-  const address = `fd00::${vm.name.replace(/\D/g, '')}`;
-  await vm.namespace.runOk(['sysctl', '-qw', 'net.ipv6.conf.eth0.disable_ipv6=0']);
-  await vm.namespace.ip('addr', 'add', `${address}/64`, 'dev', 'eth0', 'nodad');
-  await network.central.nbctl('lsp-set-addresses', vm.name, `${vm.mac} ${vm.address} ${address}`);
-  await network.central.nbctl('lsp-set-port-security', vm.name, `${vm.mac} ${vm.address} ${address}`);
-  return address;
-}
 
 test.serial(
   'VMs on two hypervisors reach each other by IPv4, IPv6 and ARP; what they send is counted',
@@ -82,10 +57,7 @@ test.serial('TCP arrives as it was sent whatever is offloaded, and crosses in GS
     }
   }
   for (const vm of [vm1, vm2]) {
-    const [, values = ''] = (await vm.namespace.runOk(['cat', '/proc/net/snmp']))
-      .split('\n')
-      .filter((line) => line.startsWith('Tcp:'));
-    t.is(values.split(' ').at(-1), '0', 'InCsumErrors');
+    t.is(await checksumErrors(vm), 0);
   }
 });
 
@@ -237,14 +209,7 @@ test.serial(
 
 test.serial('an IPv6 underlay', async (t) => {
   const { network, hv1, hv2, vm1, vm2 } = await openTwo(t);
-  for (const [index, hv] of [hv1, hv2].entries()) {
-    await hv.namespace.runOk(['sysctl', '-qw', 'net.ipv6.conf.eth0.disable_ipv6=0']);
-    await hv.namespace.ip('addr', 'add', `2001:db8::${index + 1}/64`, 'dev', 'eth0', 'nodad');
-  }
-  for (const [index, hv] of [hv1, hv2].entries()) {
-    const ids = `external_ids:ovn-encap-ip="2001:db8::${index + 1}"`;
-    await hv.vsctl('--no-wait', 'set', 'Open_vSwitch', '.', ids);
-  }
+  await addUnderlayIp6(hv1, hv2);
   const both = async () => {
     const listed = (await Promise.all([hv1, hv2].map((hv) => hv.get('/metrics')))).map(({ body }) =>
       parseMetrics(body),

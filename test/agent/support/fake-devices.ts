@@ -21,6 +21,8 @@ export function makeLink(name: string, ifindex: number, parts: Partial<Link> = {
 /** A node that nobody shares a switch with. */
 export const noUnderlay: Underlay = {
   relay: undefined,
+  vxlan: undefined,
+  vxlanProblem: undefined,
   interfacesWith: () => [],
   routeTo: () => undefined,
 };
@@ -88,6 +90,22 @@ export class FakeDevices implements Devices {
         this.#links.set(link.name, { ...link, mtu: 65535, adminUp: true, operUp: true });
     }
     this.#notify();
+  }
+
+  createVxlan(name: string): void {
+    this.created.push(name);
+    this.#pending.push(() => {
+      const down = { kind: 'vxlan', adminUp: false, operUp: false };
+      this.#links.set(name, makeLink(name, this.#nextIfindex++, down));
+    });
+    setImmediate(() => {
+      this.refresh();
+      this.#notify();
+    });
+  }
+
+  raiseVxlan(ifindex: Ifindex): void {
+    this.setUp(ifindex);
   }
 
   /** Everything is on the network of the one underlay device, `eth0`, if that is there. */
