@@ -37,6 +37,7 @@ function plug(node: string, more: Partial<Plug> = {}): Plug {
     ifaceIdVer: '',
     encap: undefined,
     installedBinding: '',
+    activatedBinding: '',
     order: 1,
     spent: false,
     ...more,
@@ -44,7 +45,8 @@ function plug(node: string, more: Partial<Plug> = {}): Plug {
 }
 
 function decide(more: Partial<ClaimInput>) {
-  return decideClaim({ binding: binding(), plugs: [], holder: { kind: 'nobody' }, ours: new Map(), ...more });
+  const nobody = { plugs: [], holder: { kind: 'nobody' }, ours: new Map() } as const;
+  return decideClaim({ binding: binding(), ...nobody, hasAdditional: true, ...more });
 }
 
 function winner(more: Partial<ClaimInput>): string | undefined {
@@ -142,7 +144,7 @@ function play(steps: readonly { readonly node: string; readonly what: string }[]
           : nodes.includes(name)
             ? held(name)
             : { kind: 'elsewhere', name, mayReturn: false };
-      const decision = decideClaim({ binding: row, plugs: [...plugs.values()], holder, ours });
+      const decision = decide({ binding: row, plugs: [...plugs.values()], holder, ours });
       for (const node of decision.spent) {
         const one = plugs.get(node);
         if (one !== undefined) plugs.set(node, { ...one, spent: true });
