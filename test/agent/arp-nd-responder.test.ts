@@ -24,6 +24,9 @@ function port(name: string, portKey: number, neighbours: Record<string, string>)
       return { address, mac: parsedMac };
     }),
     chassis: '',
+    additionalChassis: [],
+    awaitingChassis: [],
+    activatedBy: [],
     binding: '',
     parent: '',
     tag: 0,
