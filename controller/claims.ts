@@ -19,7 +19,7 @@ export interface Plug {
   readonly activatedBinding: string;
   /** When it was plugged, relative to others; 0 = before its node was heard of, nobody knows when. */
   readonly order: number;
-  /** It has had its chance: the port has since been bound here or by a later plug. It takes only a free port. */
+  /** It has had its chance: the port has since been bound here, by a later plug, or where it was requested. It takes only a free port. */
   readonly spent: boolean;
 }
 
@@ -123,7 +123,7 @@ export function decideClaim(input: ClaimInput): Decision {
     main: mainOutcome(input, winner),
     ...additionalOutcome(input, additional, winner),
     refusals,
-    spent: settled ? main.map((plug) => plug.node) : [],
+    spent: settled ? (isRequested(binding) ? input.plugs : main).map((plug) => plug.node) : [],
   };
 }
 
@@ -188,11 +188,15 @@ function refuse({ binding, hasAdditional }: ClaimInput, plug: Plug): Refusal | u
   return undefined;
 }
 
+function isRequested({ options }: PortBinding): boolean {
+  return (options.get('requested-chassis') ?? '') !== '';
+}
+
 function chooseMain(binding: PortBinding, holder: Holder, plugs: readonly Plug[]): Plug | undefined {
   const held = holder.kind === 'node' ? plugs.find((plug) => plug.node === holder.node) : undefined;
   // Where the operator has said who shall have it, an earlier holder has no right left.
-  const isRequested = (binding.options.get('requested-chassis') ?? '') !== '' && held === undefined;
-  const challengers = plugs.filter((plug) => plug !== held && (isRequested || mayTake(plug, holder, held)));
+  const isFree = isRequested(binding) && held === undefined;
+  const challengers = plugs.filter((plug) => plug !== held && (isFree || mayTake(plug, holder, held)));
   const latest = challengers.reduce<Plug | undefined>(
     (best, plug) => (later(plug, best) ? plug : best),
     undefined,

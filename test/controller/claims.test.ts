@@ -114,6 +114,15 @@ test('who is refused, and why', (t) => {
   t.is(both.refusals.get('b'), undefined);
 });
 
+test('when a request is taken back the port stays where it was requested', (t) => {
+  const requested = binding({ chassis: uuid('c-a'), options: new Map([['requested-chassis', 'a']]) });
+  const plugs = [plug('a', { order: 1 }), plug('b', { order: 2 })];
+  const { spent } = decide({ binding: requested, plugs, holder: held('a') });
+  t.deepEqual(spent, ['a', 'b']);
+  const after = plugs.map((each) => ({ ...each, spent: spent.includes(each.node) }));
+  t.is(winner({ binding: boundTo('a'), plugs: after, holder: held('a') }), 'a');
+});
+
 test('a port without any plug is released by its own node only', (t) => {
   const ours = new Map([[uuid('c-a'), 'a']]);
   t.is(decide({ binding: boundTo('a'), holder: held('a'), ours }).main.kind, 'release');
