@@ -1,4 +1,5 @@
 import type { Ifindex } from '../common/addresses.js';
+import type { Activation } from './activations.js';
 
 /** The maps of `bpf/maps.h` that the agent fills; it owns every entry of them. */
 export const tableNames = [
@@ -81,6 +82,11 @@ export interface DataPlane {
   /** One read for all slots, whatever their number. */
   readCounters(slots: readonly number[]): ReadonlyMap<number, PortCounters>;
   resetCounters(slot: number): void;
+  /** The ports that programs have activated and nobody has forgotten since. */
+  readActivations(): readonly Activation[];
+  forgetActivations(activations: readonly Activation[]): void;
+  /** `listener` is called when a port was activated, for as long as events are watched; it replaces the one before. */
+  onActivation(listener: () => void): void;
   usage(): readonly TableUsage[];
   /**
    * After an upgrade, once every interface that should be is attached: detaches what an older generation of programs

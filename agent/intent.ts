@@ -60,6 +60,9 @@ export interface PortIntent {
   readonly chassis: string;
   /** Chassis.names of where it is bound in addition (live migration). */
   readonly additionalChassis: readonly string[];
+  /** Those of them where it is blocked until it sends one of `activatedBy`. */
+  readonly awaitingChassis: readonly string[];
+  readonly activatedBy: readonly string[];
   /** Uuid of the Port_Binding row. */
   readonly binding: string;
   /** Name of the port in which it is nested, '' when it has an interface of its own. */
@@ -180,6 +183,8 @@ function readPort(name: string, body: Port): PortIntent {
     learnsMacs: body.learns_macs,
     chassis: body.chassis,
     additionalChassis: body.additional_chassis,
+    awaitingChassis: body.awaiting_chassis,
+    activatedBy: body.activated_by,
     binding: body.binding,
     parent: body.parent,
     tag: body.tag === 0 ? 0 : requireKey('tag', body.tag, maximumTag),

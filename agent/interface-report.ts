@@ -137,6 +137,8 @@ export function reportInterfaces(
     const { row, name, ifaceId, device, error } = vif;
     const installed = state.installed.get(name);
     const failed = state.failed.get(name);
+    const local = installed ?? failed?.local;
+    const bound = local && isAbout(local, vif) ? local : undefined;
     return {
       name,
       iface_id: ifaceId,
@@ -148,6 +150,8 @@ export function reportInterfaces(
       installed_binding: installed && isAbout(installed, vif) ? installed.port.binding : '',
       install_error: failed && isAbout(failed.local, vif) ? failed.message : '',
       nested: reportNested(state.nested.get(name) ?? [], vif),
+      activated_binding: bound?.activated ? bound.port.binding : '',
+      role: bound === undefined ? '' : bound.awaits.length > 0 ? 'waiting' : bound.role,
     };
   });
 }

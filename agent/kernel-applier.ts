@@ -1,5 +1,6 @@
 import type { Logger } from '../common/log.js';
 import { decodePort } from '../generated/bpf/layouts.js';
+import { judgeActivations } from './activations.js';
 import type { DataPlane, TableName } from './data-plane.js';
 import { attachmentsOf, computeDesired, type Desired } from './desired.js';
 import { fitGroups } from './group-room.js';
@@ -125,7 +126,8 @@ export class KernelApplier {
     chassis: Pick<ChassisConfig, 'name' | 'encaps'>,
     underlay: Underlay,
   ): AppliedRound {
-    const localPorts = findLocalPorts(intent, interfaces, chassis.name);
+    const found = findLocalPorts(intent, interfaces, chassis.name);
+    const { ports: localPorts, over } = judgeActivations(found, this.#dataPlane.readActivations());
     const refused = nestedPortProblems(localPorts);
     const programmed = localPorts.filter(({ port }) => !refused.has(port.name));
     const wanted = programmed.map(({ key }) => key);
@@ -134,6 +136,8 @@ export class KernelApplier {
     const tunnelPlan = planTunnels(intent.chassis, chassis.encaps, underlay, this.#tunnelIds);
     const desired = computeDesired(intent, interfaces, programmed, slots, tunnelPlan);
     const { operations, postponed, failures } = this.#bringAbout(desired);
+    // Not before the ports do without: until then it is what lets their packets pass.
+    this.#dataPlane.forgetActivations(over);
     this.#countRefusals(failures, unassigned.length);
     this.#slots = slots;
     this.#tunnelIds = tunnelPlan.ids;

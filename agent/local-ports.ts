@@ -9,6 +9,9 @@ export function slotKey(datapathKey: number, portKey: number): SlotKey {
   return `${datapathKey}/${portKey}`;
 }
 
+/** What this node is to a port that belongs on it; '' = it is a localport, and bound nowhere. */
+type Role = 'main' | 'additional' | '';
+
 /** A logical port that belongs on this node: bound to this chassis, or a localport, with its interface here. */
 export interface LocalPort {
   readonly port: PortIntent;
@@ -21,33 +24,45 @@ export interface LocalPort {
   readonly vlanId: number;
   /** Of its switch. */
   readonly vlanPassthru: boolean;
+  readonly role: Role;
+  /** It is blocked until it has sent one of these ("rarp" …); empty = it is not. Nested ports wait with their parent. */
+  readonly awaits: readonly string[];
+  /** It was to wait, and has sent one of them. */
+  readonly activated: boolean;
 }
 
-type Place = Pick<LocalPort, 'interfaceName' | 'device'>;
+type Place = Pick<LocalPort, 'interfaceName' | 'device' | 'awaits'>;
 
 function compareText(a: string, b: string): number {
   return a < b ? -1 : Number(a > b);
 }
 
-function localPort(intent: Intent, port: PortIntent, { interfaceName, device }: Place): readonly LocalPort[] {
-  const owner = intent.switches.get(port.switchId);
-  if (owner === undefined) return [];
-  const { datapathKey, vlanPassthru } = owner;
-  const key = slotKey(datapathKey, port.portKey);
-  return [{ port, datapathKey, key, interfaceName, device, vlanId: port.tag, vlanPassthru }];
+/** A localport is on every node that has its interface and holds its switch; nobody claims it (ovn-sb(5) Port_Binding). */
+function roleOf(port: PortIntent, chassisName: string): Role | undefined {
+  if (port.type === 'localport') return '';
+  if (port.type !== '') return undefined;
+  if (port.chassis === chassisName) return 'main';
+  return port.additionalChassis.includes(chassisName) ? 'additional' : undefined;
 }
 
-/** A localport is on every node that has its interface and holds its switch; nobody claims it (ovn-sb(5) Port_Binding). */
-function hasInterface(port: PortIntent, chassisName: string): boolean {
-  return (
-    port.type === 'localport' || (port.type === '' && port.parent === '' && port.chassis === chassisName)
-  );
+function localPort(
+  intent: Intent,
+  port: PortIntent,
+  place: Place,
+  chassisName: string,
+): readonly LocalPort[] {
+  const owner = intent.switches.get(port.switchId);
+  const role = roleOf(port, chassisName);
+  if (owner === undefined || role === undefined) return [];
+  const { datapathKey, vlanPassthru } = owner;
+  const key = slotKey(datapathKey, port.portKey);
+  return [{ ...place, port, datapathKey, key, vlanId: port.tag, vlanPassthru, role, activated: false }];
 }
 
 function nestedByParent(intent: Intent, chassisName: string): ReadonlyMap<string, readonly PortIntent[]> {
   const nested = new Map<string, PortIntent[]>();
   for (const port of intent.ports.values()) {
-    if (port.parent === '' || port.type !== '' || port.chassis !== chassisName) continue;
+    if (port.parent === '' || roleOf(port, chassisName) === undefined) continue;
     const siblings = nested.get(port.parent);
     if (siblings === undefined) nested.set(port.parent, [port]);
     else siblings.push(port);
@@ -70,10 +85,12 @@ export function findLocalPorts(
     .sort((a, b) => compareText(a.ifaceId, b.ifaceId))
     .flatMap(({ ifaceId, name, device, error }) => {
       const port = intent.ports.get(ifaceId);
-      if (!port || !device || error !== undefined || !hasInterface(port, chassisName)) return [];
-      const place = { interfaceName: name, device };
+      if (!port || !device || error !== undefined || port.parent !== '') return [];
+      if (roleOf(port, chassisName) === undefined) return [];
+      const awaits = port.awaitingChassis.includes(chassisName) ? port.activatedBy : [];
+      const place = { interfaceName: name, device, awaits };
       const children = port.type === '' ? (nested.get(port.name) ?? []) : [];
-      return [port, ...children].flatMap((each) => localPort(intent, each, place));
+      return [port, ...children].flatMap((each) => localPort(intent, each, place, chassisName));
     });
   const taken = new Set<SlotKey>();
   return found.filter(({ key }) => {

@@ -153,8 +153,9 @@ export class Reconciler {
 
   /** Does rounds until `signal` aborts; a round under way is finished. The database must have been read before. */
   async run(signal: AbortSignal): Promise<void> {
-    const { database, devices, driftIntervalMs } = this.#options;
+    const { database, dataPlane, devices, driftIntervalMs } = this.#options;
     const markDirty = (): void => this.#loop.markDirty();
+    dataPlane.onActivation(markDirty);
     const subscriptions = [
       database.onUpdate(markDirty),
       database.onStatus(markDirty),

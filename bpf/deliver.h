@@ -3,6 +3,7 @@
 
 /* The last step to a local port: its egress stages, then its device. */
 
+#include "activation.h"
 #include "counters.h"
 #include "port_security.h"
 
@@ -17,6 +18,8 @@ static __always_inline int check_egress(struct __sk_buff *skb, __u32 slot, const
 {
 	if (!(to->flags & PORT_ENABLED))
 		return DROP_EGRESS_PORT_DISABLED;
+	if (awaits_activation(to))
+		return DROP_EGRESS_AWAITS_ACTIVATION;
 	return to->flags & PORT_SECURITY ? check_destination(skb, slot, ethernet) : VERDICT_PASS;
 }
 

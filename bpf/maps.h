@@ -150,6 +150,16 @@ struct {
 	__type(value, struct learning_counters);
 } learning_counters SEC(".maps");
 
+/* Port -> the interface on which it has been activated while it was blocked. The programs write it, so that the block ends with the
+ * frame that ends it; the agent reads it, and removes what is over. Full: the port stays blocked. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, DEFAULT_MAX_PORTS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct port_key);
+	__type(value, __u32);
+} activations SEC(".maps");
+
 /* What the agent is to hear at once: structs that begin with an enum event_type. Full: the event is left out, and
  * counted by whoever had it. */
 struct {

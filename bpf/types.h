@@ -36,6 +36,11 @@ enum port_flags {
 	PORT_ANY_ND_TARGET = 1 << 3, /* an entry of its port security has no IPv6 address: see allowed_mac_flags.ALLOWED_ANY_ND_TARGET */
 	PORT_VLAN_PASSTHRU = 1 << 4, /* Logical_Switch.other_config:vlan-passthru: may send frames with VLAN tags */
 	PORT_LEARNS = 1 << 8,        /* takes unknown addresses and has no port security: its source MACs are learnt */
+	/* On an additional chassis, by Logical_Switch_Port.options:activation-strategy: nothing passes from or to the port before
+	 * it has sent one of these (activation.h). */
+	PORT_AWAITS_RARP = 1 << 12,
+	PORT_AWAITS_GARP = 1 << 13,
+	PORT_AWAITS_NA = 1 << 14,
 };
 
 /* A logical port that is plugged in on this node. Index of map `ports` is its slot. */
@@ -182,6 +187,7 @@ _Static_assert(sizeof(struct learning_counters) == 24, "struct learning_counters
 /* First field of whatever is in map `events`. */
 enum event_type {
 	EVENT_MAC_LEARNED = 1,
+	EVENT_PORT_ACTIVATED = 32,
 };
 
 /* A MAC that is new in map `fdb`, or on another port than before. */
@@ -193,6 +199,14 @@ struct mac_learned_event {
 	__u16 pad;
 };
 _Static_assert(sizeof(struct mac_learned_event) == 20, "struct mac_learned_event");
+
+/* A port has been activated: there is a new entry in map `activations`. */
+struct port_activated_event {
+	__u32 type; /* EVENT_PORT_ACTIVATED */
+	__u32 datapath_key;
+	__u32 port_key;
+};
+_Static_assert(sizeof(struct port_activated_event) == 12, "struct port_activated_event");
 
 /* Key of map `ports_by_key`: a port of one of the node's switches, or, with port key 0, the switch itself. */
 struct port_key {

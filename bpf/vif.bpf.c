@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 
-/* tc ingress of a VIF: everything that a VM sends enters here. Identify the port, sanity, port security, learn
- * its MAC, switch. */
+/* tc ingress of a VIF: everything that a VM sends enters here. Identify the port, activation, sanity, port security,
+ * learn its MAC, switch. */
 
 #include "arrival.h"
 #include "l2_switch.h"
@@ -42,6 +42,8 @@ int vif_ingress(struct __sk_buff *skb)
 
 	if (!load_ethernet(skb, &ethernet))
 		return drop(skb, slot, DROP_FRAME_TOO_SHORT);
+	if (awaits_activation(port) && !activate(skb, port, &ethernet))
+		return drop(skb, slot, DROP_AWAITS_ACTIVATION);
 	if (!(port->flags & PORT_ENABLED))
 		return drop(skb, slot, DROP_PORT_DISABLED);
 	if (!(port->flags & PORT_VLAN_PASSTHRU) && is_vlan_tagged(skb))

@@ -55,13 +55,25 @@ export function portsView(ports: readonly PortStatus[]): readonly string[] {
     port.name,
     port.switch,
     portState(port),
-    port.chassis,
+    portNodes(port),
     port.interface,
     `${port.datapath_key}/${port.port_key}`,
     port.addresses.join(', '),
     port.problems.join('; '),
   ]);
   return formatTable(['PORT', 'SWITCH', 'STATE', 'NODE', 'INTERFACE', 'KEYS', 'ADDRESSES', 'PROBLEMS'], rows);
+}
+
+/** The main chassis, then the additional ones. */
+function portNodes({
+  chassis,
+  additional_chassis: additional,
+  awaiting_chassis: awaiting,
+}: PortStatus): string {
+  const others = additional.map((name) =>
+    awaiting.includes(name) ? `${name} (additional, waits for activation)` : `${name} (additional)`,
+  );
+  return [...(chassis === '' ? [] : [chassis]), ...others].join(', ');
 }
 
 function portState({ up, enabled }: PortStatus): string {
@@ -107,6 +119,7 @@ export function nodeView(node: Node, now: number): readonly string[] {
     String(each.ifindex),
     each.link_up ? 'up' : 'down',
     each.installed_binding === '' ? 'no' : 'yes',
+    each.role === 'waiting' ? 'additional, waits for activation' : each.role,
     each.error || each.install_error,
   ]);
   const errors = node.errors.map((each) => [
@@ -143,7 +156,7 @@ export function nodeView(node: Node, now: number): readonly string[] {
     ]),
     ...section(
       'Interfaces',
-      formatTable(['INTERFACE', 'PORT', 'IFINDEX', 'LINK', 'INSTALLED', 'PROBLEM'], interfaces),
+      formatTable(['INTERFACE', 'PORT', 'IFINDEX', 'LINK', 'INSTALLED', 'AS', 'PROBLEM'], interfaces),
     ),
     ...section('Tunnels', formatTable(['TO', 'TYPE', 'FROM', 'REMOTE', 'INTERFACE', 'MTU'], tunnels)),
     ...section('Could not be applied', formatTable(['KIND', 'NAME', 'CODE', 'WHY'], errors)),

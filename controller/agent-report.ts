@@ -79,6 +79,8 @@ export function sameInterface(a: Interface | undefined, b: Interface | undefined
     a.error === b.error &&
     a.installed_binding === b.installed_binding &&
     a.install_error === b.install_error &&
+    a.activated_binding === b.activated_binding &&
+    a.role === b.role &&
     sameNested(a.nested, b.nested)
   );
 }

@@ -1,7 +1,15 @@
 import type { Uuid } from '../common/addresses.js';
 import type { Interface } from '../generated/proto/iovn/v1/Interface.js';
 import type { NestedPort } from '../generated/proto/iovn/v1/NestedPort.js';
-import { type Decision, decideClaim, decideNested, type Holder, type Plug, type Refusal } from './claims.js';
+import {
+  type Decision,
+  decideClaim,
+  decideNested,
+  type Holder,
+  type ParentPlugs,
+  type Plug,
+  type Refusal,
+} from './claims.js';
 import type { Model } from './model.js';
 import type { Node } from './node.js';
 import type { PlugState } from './plugs.js';
@@ -18,6 +26,8 @@ export interface ClaimContext {
   readonly nowMs: number;
   /** Epoch ms since when this controller can have heard from agents. */
   readonly startedMs: number;
+  /** See `ClaimInput.hasAdditional`. */
+  readonly hasAdditional: boolean;
 }
 
 /** Decides one port by what the model and the nodes say now; undefined when no node of ours has to do with it. */
@@ -35,22 +45,28 @@ export function decidePort(context: ClaimContext, logicalPort: string): Decision
     const node = nodes.get(model.chassisName(chassis) ?? '');
     if (chassis !== undefined && node !== undefined && isClaimant(node)) ours.set(chassis, node.name);
   }
-  const plugOfParent = parentPlug(context, binding);
-  if (plugs.length === 0 && ours.size === 0 && plugOfParent === undefined) return undefined;
-  const decision = decideClaim({ binding, plugs, holder: holderOf(context, binding), ours });
-  return parentOf(binding) === undefined ? decision : decideNested(decision, plugOfParent, ours);
+  const { hasAdditional } = context;
+  const parent = parentPlugs(context, binding);
+  const hasParent = parent.main !== undefined || parent.additional.length > 0;
+  if (plugs.length === 0 && ours.size === 0 && !hasParent) return undefined;
+  const decision = decideClaim({ binding, plugs, holder: holderOf(context, binding), ours, hasAdditional });
+  return parentOf(binding) === undefined ? decision : decideNested(decision, parent, ours);
 }
 
-/** The plug that gets the port in which this one is nested, with what is said there of this one. */
-function parentPlug(context: ClaimContext, binding: PortBinding): Plug | undefined {
+function parentPlugs(context: ClaimContext, binding: PortBinding): ParentPlugs {
   const name = parentOf(binding);
   const parent = name === undefined ? undefined : context.model.binding(name);
-  if (parent === undefined || !isVif(parent)) return undefined;
-  const main = decidePort(context, parent.logical_port)?.main;
-  if (main?.kind !== 'plug') return undefined;
-  const device = context.nodes.get(main.plug.node)?.plugs.get(parent.logical_port)?.interface;
-  const nested = device === undefined ? undefined : nestedPort(device, binding);
-  return { ...main.plug, installedBinding: nested?.install_error === '' ? binding._uuid : '' };
+  const decision = parent && isVif(parent) ? decidePort(context, parent.logical_port) : undefined;
+  if (parent === undefined || decision === undefined) return { main: undefined, additional: [] };
+  const ofNested = (plug: Plug): Plug => {
+    const device = context.nodes.get(plug.node)?.plugs.get(parent.logical_port)?.interface;
+    const nested = device === undefined ? undefined : nestedPort(device, binding);
+    return { ...plug, installedBinding: nested?.install_error === '' ? binding._uuid : '' };
+  };
+  return {
+    main: decision.main.kind === 'plug' ? ofNested(decision.main.plug) : undefined,
+    additional: decision.additional.map(ofNested),
+  };
 }
 
 /** What an agent says of a nested port behind the parent's interface. */
@@ -75,6 +91,7 @@ function plugOf(model: Model, node: Node, { interface: device, order, spent }: P
     ifaceIdVer: device.iface_id_ver,
     encap: encapOf(model, node, device.encap_ip),
     installedBinding: device.installed_binding,
+    activatedBinding: device.activated_binding,
     order,
     spent,
   };
@@ -138,7 +155,6 @@ export class ClaimBoard {
       if (binding === undefined) continue;
       if (chassis === undefined) return false;
       if (this.refusal(name, node.name) !== undefined) continue;
-      if (binding.additional_chassis.includes(chassis)) continue;
       const error = device.install_error;
       const isInstalled = device.installed_binding === binding._uuid;
       if (isLocalport(binding)) {
@@ -151,8 +167,9 @@ export class ClaimBoard {
 
   #areNestedSettled(model: Model, node: Node, chassis: Uuid, device: Interface): boolean {
     for (const binding of model.nestedIn(device.iface_id)) {
-      const main = this.decision(binding.logical_port)?.main;
-      if (main?.kind !== 'plug' || main.plug.node !== node.name) continue;
+      const decision = this.decision(binding.logical_port);
+      const plugs = decision?.main.kind === 'plug' ? [decision.main.plug] : [];
+      if (![...plugs, ...(decision?.additional ?? [])].some((plug) => plug.node === node.name)) continue;
       const answer = nestedPort(device, binding);
       const error = answer?.install_error ?? '';
       if (!isAnswered(binding, chassis, answer !== undefined && error === '', error)) return false;
@@ -161,8 +178,12 @@ export class ClaimBoard {
   }
 }
 
-/** The port is bound to the chassis, which has said what became of it; `up` follows where it is installed. */
+/**
+ * The port is bound to the chassis, which has said what became of it; `up` follows where it is installed, unless the chassis is
+ * an additional one.
+ */
 function isAnswered(binding: PortBinding, chassis: Uuid, isInstalled: boolean, error: string): boolean {
+  if (binding.additional_chassis.includes(chassis)) return isInstalled || error !== '';
   if (binding.chassis !== chassis) return false;
   return isInstalled ? binding.up !== false : error !== '';
 }

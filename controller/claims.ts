@@ -1,5 +1,6 @@
-import { isLocalport, isVif, type PortBinding } from './southbound.js';
 import type { Uuid } from '../common/addresses.js';
+import { awaitingChassis } from './activation.js';
+import { isLocalport, isVif, type PortBinding } from './southbound.js';
 
 /** An interface without error that carries the port's name as iface-id, on a node that is connected and has reported. */
 export interface Plug {
@@ -14,9 +15,11 @@ export interface Plug {
   /** The Encap row that the interface asks for by its encap-ip. */
   readonly encap: Uuid | undefined;
   readonly installedBinding: string;
+  /** See proto/iovn.proto Interface.activated_binding. */
+  readonly activatedBinding: string;
   /** When it was plugged, relative to others; 0 = before its node was heard of, nobody knows when. */
   readonly order: number;
-  /** It has had its chance: the port has since been bound here or by a later plug. It takes only a free port. */
+  /** It has had its chance: the port has since been bound here, by a later plug, or where it was requested. It takes only a free port. */
   readonly spent: boolean;
 }
 
@@ -50,9 +53,11 @@ export interface Decision {
     | { readonly kind: 'plug'; readonly plug: Plug }
     | { readonly kind: 'release' }
     | { readonly kind: 'keep' };
-  /** Additional chassis to add, and those of ours to remove. */
-  readonly addAdditional: readonly Plug[];
+  /** Who shall have it in addition, and which additional chassis of ours shall not have it any more. */
+  readonly additional: readonly Plug[];
   readonly removeAdditional: readonly Uuid[];
+  /** Chassis.names of additional chassis on which the port has been activated and is not known for it yet. */
+  readonly activated: readonly string[];
   /** By node. */
   readonly refusals: ReadonlyMap<string, Refusal>;
   /** Plugs whose chance is over, by node. */
@@ -65,6 +70,14 @@ export interface ClaimInput {
   readonly holder: Holder;
   /** Chassis rows of connected nodes that have reported, whose bindings are ours to release. */
   readonly ours: ReadonlyMap<Uuid, string>;
+  /** The database has a place for additional chassis (OVN 22.06). */
+  readonly hasAdditional: boolean;
+}
+
+/** Who gets the port in which another is nested, with what is said there of the nested one. */
+export interface ParentPlugs {
+  readonly main: Plug | undefined;
+  readonly additional: readonly Plug[];
 }
 
 export type Eligibility = 'main' | 'additional' | 'no';
@@ -95,7 +108,7 @@ export function decideClaim(input: ClaimInput): Decision {
   const main: Plug[] = [];
   const additional: Plug[] = [];
   for (const plug of input.plugs) {
-    const refusal = refuse(binding, plug);
+    const refusal = refuse(input, plug);
     if (refusal !== undefined) refusals.set(plug.node, refusal);
     else if (eligibility(binding, plug) === 'main') main.push(plug);
     else additional.push(plug);
@@ -110,7 +123,7 @@ export function decideClaim(input: ClaimInput): Decision {
     main: mainOutcome(input, winner),
     ...additionalOutcome(input, additional, winner),
     refusals,
-    spent: settled ? main.map((plug) => plug.node) : [],
+    spent: settled ? (isRequested(binding) ? input.plugs : main).map((plug) => plug.node) : [],
   };
 }
 
@@ -123,15 +136,22 @@ function claimOfNobody(input: ClaimInput): Decision {
 
 /**
  * A nested port is where its parent is (ovn-controller's rule): whoever gets the parent gets it, without a choice of its
- * own. `own` is what its own name as iface-id leads to, which is nothing but refusals; `plug` is the parent's winner.
+ * own. `own` is what its own name as iface-id leads to, which is nothing but refusals; `parent` is who gets the parent.
+ * In a migration that holds for the additional chassis, too, where two ovn-controllers would take it from each other.
  */
-export function decideNested(own: Decision, plug: Plug | undefined, ours: ClaimInput['ours']): Decision {
-  if (plug !== undefined) return { ...own, main: { kind: 'plug', plug } };
-  const isOurs = own.binding.chassis !== undefined && ours.has(own.binding.chassis);
-  return { ...own, main: { kind: isOurs ? 'release' : 'keep' } };
+export function decideNested(own: Decision, parent: ParentPlugs, ours: ClaimInput['ours']): Decision {
+  const { main, additional } = parent;
+  const { binding } = own;
+  const isOurs = binding.chassis !== undefined && ours.has(binding.chassis);
+  return {
+    ...own,
+    main: main === undefined ? { kind: isOurs ? 'release' : 'keep' } : { kind: 'plug', plug: main },
+    additional,
+    removeAdditional: leftOver(binding, ours, additional),
+  };
 }
 
-function refuse(binding: PortBinding, plug: Plug): Refusal | undefined {
+function refuse({ binding, hasAdditional }: ClaimInput, plug: Plug): Refusal | undefined {
   if (!isVif(binding)) {
     const what =
       binding.type === '' ? `nested in port ${binding.parent_port ?? ''}` : `of type ${binding.type}`;
@@ -143,11 +163,18 @@ function refuse(binding: PortBinding, plug: Plug): Refusal | undefined {
       message: `chassis ${plug.node} is not registered in the southbound database`,
     };
   }
-  if (eligibility(binding, plug) === 'no') {
-    const wanted = binding.options.get('requested-chassis') ?? '';
+  const eligible = eligibility(binding, plug);
+  const wanted = binding.options.get('requested-chassis') ?? '';
+  if (eligible === 'no') {
     return {
       code: 'requested_elsewhere',
       message: `options:requested-chassis wants it on ${wanted}, not here`,
+    };
+  }
+  if (eligible === 'additional' && !hasAdditional) {
+    return {
+      code: 'requested_elsewhere',
+      message: `options:requested-chassis is ${wanted}, and this southbound database (OVN before 22.06) takes one chassis only`,
     };
   }
   const version = binding.options.get('iface-id-ver');
@@ -161,11 +188,15 @@ function refuse(binding: PortBinding, plug: Plug): Refusal | undefined {
   return undefined;
 }
 
+function isRequested({ options }: PortBinding): boolean {
+  return (options.get('requested-chassis') ?? '') !== '';
+}
+
 function chooseMain(binding: PortBinding, holder: Holder, plugs: readonly Plug[]): Plug | undefined {
   const held = holder.kind === 'node' ? plugs.find((plug) => plug.node === holder.node) : undefined;
   // Where the operator has said who shall have it, an earlier holder has no right left.
-  const isRequested = (binding.options.get('requested-chassis') ?? '') !== '' && held === undefined;
-  const challengers = plugs.filter((plug) => plug !== held && (isRequested || mayTake(plug, holder, held)));
+  const isFree = isRequested(binding) && held === undefined;
+  const challengers = plugs.filter((plug) => plug !== held && (isFree || mayTake(plug, holder, held)));
   const latest = challengers.reduce<Plug | undefined>(
     (best, plug) => (later(plug, best) ? plug : best),
     undefined,
@@ -216,13 +247,24 @@ function additionalOutcome(
   { binding, ours }: ClaimInput,
   additional: readonly Plug[],
   winner: Plug | undefined,
-): Pick<Decision, 'addAdditional' | 'removeAdditional'> {
+): Pick<Decision, 'additional' | 'removeAdditional' | 'activated'> {
   const wanted = additional.filter((plug) => plug.node !== winner?.node);
-  const chassis = new Set(wanted.map((plug) => plug.chassis));
+  const activated = wanted.filter(
+    ({ chassis, activatedBinding }) =>
+      chassis !== undefined &&
+      binding.additional_chassis.includes(chassis) &&
+      activatedBinding === binding._uuid,
+  );
+  const names = activated.map(({ node }) => node).sort();
   return {
-    addAdditional: wanted.filter(
-      (plug) => plug.chassis !== undefined && !binding.additional_chassis.includes(plug.chassis),
-    ),
-    removeAdditional: binding.additional_chassis.filter((uuid) => ours.has(uuid) && !chassis.has(uuid)),
+    additional: wanted,
+    removeAdditional: leftOver(binding, ours, wanted),
+    activated: awaitingChassis(binding, names),
   };
+}
+
+/** The additional chassis of ours that are none of `wanted`. */
+function leftOver(binding: PortBinding, ours: ClaimInput['ours'], wanted: readonly Plug[]): readonly Uuid[] {
+  const chassis = new Set(wanted.map((plug) => plug.chassis));
+  return binding.additional_chassis.filter((uuid) => ours.has(uuid) && !chassis.has(uuid));
 }

@@ -336,6 +336,7 @@ export class Controller {
       nodesByPlug: this.#plugs.byId,
       nowMs: this.#now(),
       startedMs: this.startedMs,
+      hasAdditional: this.#options.southbound.hasColumn('Port_Binding', 'additional_chassis'),
     };
     const decision = decidePort(context, name);
     const previous = this.board.set(name, decision);

@@ -3,6 +3,7 @@ import { v1 } from '../common/proto.js';
 import type { NeighbourInput } from '../generated/proto/iovn/v1/Neighbour.js';
 import type { PortInput } from '../generated/proto/iovn/v1/Port.js';
 import type { PortSecurityInput } from '../generated/proto/iovn/v1/PortSecurity.js';
+import { activationStrategies, awaitingChassis, unknownStrategies } from './activation.js';
 import { hostsOf } from './chassis-store.js';
 import { ageThresholdSeconds } from './fdb-learning.js';
 import type { InvalidRow } from './invalid-row.js';
@@ -74,6 +75,11 @@ function portMessage(
   const { model, invalid } = context;
   const entries = addressEntries(context, port);
   const macs = new Set(entries.map(({ mac }) => mac));
+  const additional = model.additionalChassisNames(binding);
+  for (const name of unknownStrategies(port)) {
+    const reason = 'is not known: it is ignored, as in OVN';
+    invalid.push(invalidEntry(port, 'options:activation-strategy', name, reason));
+  }
   return {
     switch: binding.datapath,
     port_key: binding.tunnel_key,
@@ -85,17 +91,15 @@ function portMessage(
     multicast_groups: [...groups].sort((a, b) => a - b),
     learns_macs: learnsMacs(port),
     chassis: model.chassisName(binding.chassis) ?? '',
-    additional_chassis: additionalChassis(model, binding),
+    additional_chassis: [...additional],
+    awaiting_chassis: [...awaitingChassis(binding, additional)],
+    activated_by: [...activationStrategies(binding)],
     binding: binding._uuid,
     nb_uuid: port._uuid,
     neighbours: neighbours(context, port, entries),
     parent: parentOf(binding) ?? '',
     tag: parentOf(binding) === undefined ? 0 : (binding.tag ?? 0),
   };
-}
-
-function additionalChassis(model: Model, binding: PortBinding): string[] {
-  return binding.additional_chassis.flatMap((uuid) => model.chassisName(uuid) ?? []).sort(compare);
 }
 
 /** ovn-nb(5) Logical_Switch_Port.addresses; `unknown` is membership in a multicast group, not a MAC. */

@@ -165,6 +165,11 @@ export class Model {
     return chassis === undefined ? undefined : this.sb.chassis.get(chassis)?.name;
   }
 
+  /** Of the chassis to which the port is bound in addition, sorted. */
+  additionalChassisNames({ additional_chassis: additional }: PortBinding): readonly string[] {
+    return additional.flatMap((uuid) => this.chassisName(uuid) ?? []).sort();
+  }
+
   chassisPrivate(name: string) {
     return this.#chassisPrivateByName.one(name);
   }

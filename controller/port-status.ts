@@ -1,5 +1,6 @@
 import type { Interface } from '../generated/proto/iovn/v1/Interface.js';
 import type { PortStatusInput } from '../generated/proto/iovn/v1/PortStatus.js';
+import { awaitingChassis } from './activation.js';
 import { nestedPort } from './claim-board.js';
 import type { Controller } from './controller.js';
 import type { InvalidRow } from './invalid-row.js';
@@ -61,10 +62,12 @@ function invalidRows({ store }: Controller): ReadonlyMap<string, readonly Invali
 
 function isOn({ model, nodes }: Controller, binding: PortBinding | undefined, node: string): boolean {
   if (node === '') return true;
-  const name = model.chassisName(binding?.chassis);
-  return (
-    name !== undefined &&
-    (name === node || nodes.get(name)?.config.hostname === node || model.chassis(name)?.hostname === node)
+  if (binding === undefined) return false;
+  const main = model.chassisName(binding.chassis);
+  const names = [...(main === undefined ? [] : [main]), ...model.additionalChassisNames(binding)];
+  return names.some(
+    (name) =>
+      name === node || nodes.get(name)?.config.hostname === node || model.chassis(name)?.hostname === node,
   );
 }
 
@@ -77,6 +80,7 @@ function portStatus(
   const { model } = context.controller;
   const chassis = model.chassisName(binding?.chassis) ?? '';
   const plugged = pluggedFor(context, port.name, binding);
+  const additional = binding === undefined ? [] : model.additionalChassisNames(binding);
   return {
     name: port.name,
     switch: logicalSwitch.name,
@@ -91,6 +95,8 @@ function portStatus(
     problems: problemsOf(context, port, binding, plugged),
     addresses: [...port.addresses, ...(port.dynamic_addresses === undefined ? [] : [port.dynamic_addresses])],
     port_security: [...port.port_security],
+    additional_chassis: [...additional],
+    awaiting_chassis: binding === undefined ? [] : [...awaitingChassis(binding, additional)],
   };
 }
 
@@ -125,7 +131,11 @@ function problemsOf(
   const failure = controller.writeFailure('port', port.name);
   if (failure !== undefined) problems.push(`the southbound database refuses to change it: ${failure}`);
   const holder = controller.model.chassisName(binding.chassis);
-  for (const each of plugged) problems.push(...plugProblems(controller, port.name, holder, each));
+  const holders = [
+    ...(holder === undefined ? [] : [holder]),
+    ...controller.model.additionalChassisNames(binding),
+  ];
+  for (const each of plugged) problems.push(...plugProblems(controller, port.name, holders, each));
   return [...problems, ...holderProblems(controller, binding, holder, plugged)];
 }
 
@@ -141,14 +151,14 @@ function localportProblems(plugged: readonly Plugged[]): readonly string[] {
 function plugProblems(
   { board }: Controller,
   port: string,
-  holder: string | undefined,
+  holders: readonly string[],
   { node, device }: Plugged,
 ): string[] {
   const where = `${device.name} on ${node.name}`;
   if (device.error !== '') return [`${where}: ${device.error}`];
   const refusal = board.refusal(port, node.name);
   if (refusal !== undefined) return [`${where}: ${refusal.message}`];
-  if (holder !== node.name) return [];
+  if (!holders.includes(node.name)) return [];
   const problems = device.install_error === '' ? [] : [`${where}: ${device.install_error}`];
   const error = node.errors.get(`Port/${port}`);
   if (error !== undefined && error.message !== device.install_error)

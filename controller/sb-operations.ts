@@ -10,6 +10,7 @@ import {
   where,
 } from '../ovsdb/operations.js';
 import type { RowValues } from '../ovsdb/columns.js';
+import { activatedKey, activatedWith } from './activation.js';
 import type { Decision, Plug } from './claims.js';
 import type { Model } from './model.js';
 import { agentIdKey, type Chassis, type PortBinding, southboundTables as tables } from './southbound.js';
@@ -221,25 +222,18 @@ export function removeChassisOperations(model: Model, name: string): readonly Op
 
 function leave(model: Model, binding: PortBinding, chassis: Chassis): readonly Operation[] {
   if (binding.chassis === chassis._uuid) return releaseOperations(binding);
-  return [
-    removeAdditional(
-      binding,
-      [chassis._uuid],
-      (uuid) => model.sb.encap.get(uuid)?.chassis_name === chassis.name,
-    ),
-  ];
+  const isTheirs = (uuid: Uuid) => model.sb.encap.get(uuid)?.chassis_name === chassis.name;
+  return mutateAdditional(binding, {
+    remove: [chassis._uuid],
+    removeEncaps: binding.additional_encap.filter(isTheirs),
+  });
 }
 
 /** Whatever one Port_Binding lacks to be as decided. */
 export function bindingOperations(model: Model, decision: Decision): readonly Operation[] {
-  const { binding, main } = decision;
-  const operations: Operation[] = [];
-  if (decision.removeAdditional.length > 0) {
-    const names = new Set(decision.removeAdditional.map((uuid) => model.chassisName(uuid)));
-    const isTheirs = (uuid: Uuid) => names.has(model.sb.encap.get(uuid)?.chassis_name);
-    operations.push(removeAdditional(binding, decision.removeAdditional, isTheirs));
-  }
-  if (decision.addAdditional.length > 0) operations.push(addAdditional(binding, decision.addAdditional));
+  const { binding, main, activated } = decision;
+  const operations = [...additionalOperations(model, decision)];
+  if (activated.length > 0) operations.push(activateOperation(binding, activated));
   if (main.kind === 'plug') operations.push(...claimOperations(binding, main.plug));
   if (main.kind === 'release') operations.push(...releaseOperations(binding));
   return operations;
@@ -247,10 +241,13 @@ export function bindingOperations(model: Model, decision: Decision): readonly Op
 
 /** Claims the port, or brings `up` and `encap` in line where it is claimed already. */
 function claimOperations(binding: PortBinding, plug: Plug): readonly Operation[] {
-  const claimed = binding.chassis === plug.chassis;
-  const up = claimed && plug.installedBinding === binding._uuid;
+  const { chassis } = plug;
+  const claimed = binding.chassis === chassis;
+  // A chassis that was an additional one has the port in place: it need not go down in between.
+  const wasHere = claimed || (chassis !== undefined && binding.additional_chassis.includes(chassis));
+  const up = wasHere && plug.installedBinding === binding._uuid;
   const values: RowValues<typeof tables.portBinding> = {
-    ...(claimed ? {} : { chassis: plug.chassis }),
+    ...(claimed ? {} : { chassis }),
     ...(binding.up === undefined || binding.up === up ? {} : { up }),
     ...(encapManagedByNorthd(binding) || binding.encap === plug.encap ? {} : { encap: plug.encap }),
   };
@@ -266,29 +263,60 @@ function releaseOperations(binding: PortBinding): readonly Operation[] {
   return [update(tables.portBinding, asSeen(binding), values)];
 }
 
-function addAdditional(binding: PortBinding, plugs: readonly Plug[]): Operation {
-  const chassis = plugs.flatMap((plug) => plug.chassis ?? []);
-  const encaps = plugs.flatMap((plug) => plug.encap ?? []);
-  return mutate(tables.portBinding, byUuid(binding._uuid), [
-    { column: 'additional_chassis', mutator: 'insert', value: chassis },
-    ...(encaps.length === 0
-      ? []
-      : [{ column: 'additional_encap', mutator: 'insert', value: encaps } as const]),
-  ]);
+/** Only what concerns our chassis is changed, value by value: others may be a vanilla ovn-controller's. */
+function additionalOperations(
+  model: Model,
+  { binding, additional, removeAdditional }: Decision,
+): readonly Operation[] {
+  const chassis = additional.flatMap((plug) => plug.chassis ?? []);
+  const encaps = additional.flatMap((plug) => plug.encap ?? []);
+  const names = new Set([...chassis, ...removeAdditional].map((uuid) => model.chassisName(uuid)));
+  const isOld = (uuid: Uuid) => names.has(model.sb.encap.get(uuid)?.chassis_name) && !encaps.includes(uuid);
+  return mutateAdditional(binding, {
+    remove: removeAdditional,
+    removeEncaps: binding.additional_encap.filter(isOld),
+    add: chassis.filter((uuid) => !binding.additional_chassis.includes(uuid)),
+    addEncaps: encaps.filter((uuid) => !binding.additional_encap.includes(uuid)),
+  });
 }
 
-function removeAdditional(
-  binding: PortBinding,
-  chassis: readonly Uuid[],
-  isTheirs: (encap: Uuid) => boolean,
-): Operation {
-  const encaps = binding.additional_encap.filter(isTheirs);
-  return mutate(tables.portBinding, byUuid(binding._uuid), [
-    { column: 'additional_chassis', mutator: 'delete', value: chassis },
-    ...(encaps.length === 0
-      ? []
-      : [{ column: 'additional_encap', mutator: 'delete', value: encaps } as const]),
-  ]);
+interface AdditionalChange {
+  readonly remove?: readonly Uuid[];
+  readonly removeEncaps?: readonly Uuid[];
+  readonly add?: readonly Uuid[];
+  readonly addEncaps?: readonly Uuid[];
+}
+
+function mutateAdditional(
+  { _uuid }: PortBinding,
+  { remove: gone = [], removeEncaps = [], add = [], addEncaps = [] }: AdditionalChange,
+): readonly Operation[] {
+  const mutations = (
+    [
+      ['additional_chassis', 'delete', gone],
+      ['additional_encap', 'delete', removeEncaps],
+      ['additional_chassis', 'insert', add],
+      ['additional_encap', 'insert', addEncaps],
+    ] as const
+  ).flatMap(([column, mutator, value]) => (value.length === 0 ? [] : [{ column, mutator, value }]));
+  return mutations.length === 0 ? [] : [mutate(tables.portBinding, byUuid(_uuid), mutations)];
+}
+
+/** Only while the options are as we know them: an ovn-controller may have activated the port elsewhere, and is not undone. */
+function activateOperation(binding: PortBinding, names: readonly string[]): Operation {
+  const asKnown = where(tables.portBinding, 'options', '==', binding.options);
+  return mutate(
+    tables.portBinding,
+    [...byUuid(binding._uuid), asKnown],
+    [
+      { column: 'options', mutator: 'delete', value: [activatedKey] },
+      {
+        column: 'options',
+        mutator: 'insert',
+        value: new Map([[activatedKey, activatedWith(binding, names)]]),
+      },
+    ],
+  );
 }
 
 /** Only while the port is bound as we believe: whoever else wrote in the meantime is not overwritten unseen. */

@@ -58,8 +58,14 @@ export class WritePlans {
     return [planned.operation];
   }
 
-  #count(port: string, { main, binding }: Decision): void {
+  #count(port: string, { main, binding, additional, activated }: Decision): void {
     const { metrics, log, model } = this.#options;
+    for (const { node, chassis, interface: device } of additional) {
+      if (chassis === undefined || binding.additional_chassis.includes(chassis)) continue;
+      metrics.claims.inc();
+      log.info('claiming port for an additional chassis', { port, chassis: node, interface: device });
+    }
+    if (activated.length > 0) log.info('port activated on additional chassis', { port, chassis: activated });
     if (main.kind === 'plug' && main.plug.chassis !== binding.chassis) {
       metrics.claims.inc();
       const from = model.chassisName(binding.chassis);

@@ -11,20 +11,21 @@ import { Readiness } from './readiness.js';
 const eventsPerTurn = 1024;
 const pauseMs = 50;
 
+export interface EventHandlers {
+  readonly onMac: (event: MacEvent) => void;
+  /** Some port was activated: which is in map `activations`. */
+  readonly onActivation: () => void;
+}
+
 /**
  * Reads the ring buffer `events` (by file descriptor) until `signal` aborts. It waits in poll(2) in a thread of
  * libuv's pool, so nothing is blocked; aborting and the end of the process wake it. Throws KernelError when the
  * kernel or libbpf refuse.
  */
-export async function readEvents(
-  mapFd: number,
-  onEvent: (event: MacEvent) => void,
-  signal: AbortSignal,
-): Promise<void> {
+export async function readEvents(mapFd: number, handlers: EventHandlers, signal: AbortSignal): Promise<void> {
   let taken = 0;
   const onSample = sampleCallback((sample) => {
-    const event = decodeEvent(sample);
-    if (event !== undefined) onEvent(event);
+    dispatch(sample, handlers);
     taken += 1;
     /* A negative result ends `ring_buffer__consume` behind this sample. */
     return taken < eventsPerTurn ? 0 : -1;
@@ -51,9 +52,12 @@ export async function readEvents(
   }
 }
 
-/** Undefined for an event of another type: later programs may send more. */
-function decodeEvent(sample: Buffer): MacEvent | undefined {
-  if (sample.length !== macLearnedEventSize) return undefined;
-  const { type, datapathKey, portKey, mac } = decodeMacLearnedEvent(sample);
-  return type === eventType.EVENT_MAC_LEARNED ? { datapathKey, portKey, mac: macFromBytes(mac) } : undefined;
+/** An event of another type is left out: later programs may send more. */
+function dispatch(sample: Buffer, { onMac, onActivation }: EventHandlers): void {
+  const type = sample.readUInt32LE(0);
+  if (type === eventType.EVENT_PORT_ACTIVATED) onActivation();
+  else if (type === eventType.EVENT_MAC_LEARNED && sample.length === macLearnedEventSize) {
+    const { datapathKey, portKey, mac } = decodeMacLearnedEvent(sample);
+    onMac({ datapathKey, portKey, mac: macFromBytes(mac) });
+  }
 }

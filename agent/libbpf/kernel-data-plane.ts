@@ -4,6 +4,7 @@ import path from 'node:path';
 
 import type { Ifindex } from '../../common/addresses.js';
 import type { Logger } from '../../common/log.js';
+import type { Activation } from '../activations.js';
 import {
   type Attachment,
   type AttachMode,
@@ -59,9 +60,9 @@ export function openDataPlane(options: DataPlaneOptions): KernelDataPlane {
   const name = path.basename(objectFile).replace(/\..*$/, '');
   const generation = openGeneration(bpffsDir, { name, objectBytes, sizes }, log);
   try {
-    const fdb = generation.maps.get('fdb');
-    if (!generation.adopted && fdb !== undefined) {
-      carryOver('fdb', fdb, bpffsDir, otherGenerations(bpffsDir, generation.id), log);
+    for (const name of generation.adopted ? [] : ['fdb', 'activations']) {
+      const map = generation.maps.get(name);
+      if (map !== undefined) carryOver(name, map, bpffsDir, otherGenerations(bpffsDir, generation.id), log);
     }
     return new KernelDataPlane(bpffsDir, generation, options.attachMode, log);
   } catch (error) {
@@ -75,6 +76,7 @@ export function slotMapSizes(maxPorts: number): MapSizes {
   return {
     ports: maxPorts,
     ports_by_interface: maxPorts,
+    activations: maxPorts,
     port_counters: maxPorts,
     drops: maxPorts,
   };
@@ -94,6 +96,7 @@ export class KernelDataPlane implements DataPlane, LearningPlane {
   readonly #tables: KernelTables;
   readonly #attachments: ReadonlyMap<ProgramName, Attachments>;
   readonly #log: Logger;
+  #onActivation: () => void = () => undefined;
 
   constructor(bpffsDir: string, generation: Generation, mode: AttachMode | 'auto', log: Logger) {
     this.#bpffsDir = bpffsDir;
@@ -154,10 +157,22 @@ export class KernelDataPlane implements DataPlane, LearningPlane {
     this.#tables.resetCounters(slot);
   }
 
+  readActivations(): readonly Activation[] {
+    return this.#tables.readActivations();
+  }
+
+  forgetActivations(activations: readonly Activation[]): void {
+    this.#tables.forgetActivations(activations);
+  }
+
+  onActivation(listener: () => void): void {
+    this.#onActivation = listener;
+  }
+
   async watchEvents(onEvent: (event: MacEvent) => void, signal: AbortSignal): Promise<void> {
     const fd = this.#generation.maps.get('events');
     if (fd === undefined) throw new KernelError('kernel_not_found', 0, 'the eBPF object has no map events');
-    await readEvents(fd, onEvent, signal);
+    await readEvents(fd, { onMac: onEvent, onActivation: () => this.#onActivation() }, signal);
   }
 
   usage(): readonly TableUsage[] {

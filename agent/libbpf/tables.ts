@@ -1,4 +1,12 @@
-import { decodePortCounters, dropReasons, portCountersSize } from '../../generated/bpf/layouts.js';
+import type { Ifindex } from '../../common/addresses.js';
+import {
+  decodePortCounters,
+  decodePortKey,
+  dropReasons,
+  encodePortKey,
+  portCountersSize,
+} from '../../generated/bpf/layouts.js';
+import type { Activation } from '../activations.js';
 import {
   type PortCounters,
   type TableEntries,
@@ -10,8 +18,9 @@ import {
 import { codeOfErrno, errnoName, KernelError } from './kernel-error.js';
 import { type EntryFailure, KernelMap } from './kernel-map.js';
 
-const counterMapNames = ['port_counters', 'drops'] as const;
-type MapName = TableName | (typeof counterMapNames)[number];
+/** Those that the programs write. */
+const programMapNames = ['port_counters', 'drops', 'activations'] as const;
+type MapName = TableName | (typeof programMapNames)[number];
 
 /** The maps of `bpf/maps.h` by what the agent does with them: tables that it fills, counters that it reads. */
 export class KernelTables {
@@ -19,7 +28,7 @@ export class KernelTables {
 
   /** Takes the file descriptors of the maps by name; the caller closes them. Throws KernelError when one is missing. */
   constructor(descriptors: ReadonlyMap<string, number>) {
-    const names: readonly MapName[] = [...tableNames, ...counterMapNames];
+    const names: readonly MapName[] = [...tableNames, ...programMapNames];
     this.#maps = new Map(
       names.map((name) => {
         const fd = descriptors.get(name);
@@ -115,6 +124,29 @@ export class KernelTables {
     const traffic = this.#map('port_counters');
     this.#overwrite(traffic, slot, 1);
     this.#overwrite(this.#map('drops'), slot, 1);
+  }
+
+  readActivations(): readonly Activation[] {
+    const map = this.#map('activations');
+    const { keySize } = map.info;
+    const found: Activation[] = [];
+    map.visit((keys, values, count) => {
+      for (let i = 0; i < count; i++) {
+        const key = decodePortKey(keys.subarray(i * keySize, (i + 1) * keySize));
+        found.push({ ...key, ifindex: values.readUInt32LE(i * map.valueSize) as Ifindex });
+      }
+    });
+    return found;
+  }
+
+  forgetActivations(activations: readonly Activation[]): void {
+    if (activations.length === 0) return;
+    const [failure] = this.#map('activations').delete(
+      Buffer.concat(activations.map(encodePortKey)),
+      activations.length,
+    );
+    if (failure !== undefined)
+      throw new RangeError(`map activations does not let go of an entry: ${errnoName(failure.errno)}`);
   }
 
   /** Entries and capacity of the tables; reads them all. */

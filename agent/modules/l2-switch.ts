@@ -28,8 +28,15 @@ function numericKey(datapathKey: number, key: number): number {
   return datapathKey * 2 ** 16 + key;
 }
 
-function flagsOf({ port, device, vlanPassthru }: PluggedPort): number {
+const awaitFlags: ReadonlyMap<string, number> = new Map([
+  ['rarp', portFlags.PORT_AWAITS_RARP],
+  ['garp', portFlags.PORT_AWAITS_GARP],
+  ['na', portFlags.PORT_AWAITS_NA],
+]);
+
+function flagsOf({ port, device, vlanPassthru, awaits }: PluggedPort): number {
   let flags = 0;
+  for (const strategy of awaits) flags |= awaitFlags.get(strategy) ?? 0;
   if (vlanPassthru) flags |= portFlags.PORT_VLAN_PASSTHRU;
   if (port.enabled) flags |= portFlags.PORT_ENABLED;
   if (port.learnsMacs) flags |= portFlags.PORT_LEARNS;

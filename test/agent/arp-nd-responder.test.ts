@@ -25,6 +25,8 @@ function port(name: string, portKey: number, neighbours: Record<string, string>)
     }),
     chassis: '',
     additionalChassis: [],
+    awaitingChassis: [],
+    activatedBy: [],
     binding: '',
     parent: '',
     tag: 0,

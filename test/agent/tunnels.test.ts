@@ -132,6 +132,8 @@ function port(name: string, portKey: number, on: string, more: Partial<PortInten
     learnsMacs: false,
     chassis: on,
     additionalChassis: [],
+    awaitingChassis: [],
+    activatedBy: [],
     binding: name,
     parent: '',
     tag: 0,

@@ -51,7 +51,25 @@ interface Case {
 const malformedIp4 = patched(frame(ping4()), 14, 0x44);
 const malformedIp6 = patched(frame(datagram6()), 18, 0xff, 0xff);
 
+/** Blocks a port until it sends a RARP. */
+function block(network: TestSwitch, port: number): void {
+  network.setFlags(port, portFlags.PORT_ENABLED | portFlags.PORT_AWAITS_RARP);
+}
+
 const cases: readonly Case[] = [
+  {
+    reason: 'awaits_activation',
+    title: 'a sender that has not been activated',
+    frame: frame(ping4()),
+    arrange: (network) => block(network, 1),
+  },
+  {
+    reason: 'egress_awaits_activation',
+    title: 'a receiver that has not been activated',
+    frame: frame(ping4()),
+    arrange: (network) => block(network, 2),
+    slot: 2,
+  },
   {
     reason: 'no_logical_port',
     title: 'an interface without a port',

@@ -1,6 +1,7 @@
 import { mkdtempSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 
+import type { Activation } from '../../agent/activations.js';
 import type { PortCounters } from '../../agent/data-plane.js';
 import { Attachments } from '../../agent/libbpf/attachments.js';
 import { slotMapSizes } from '../../agent/libbpf/kernel-data-plane.js';
@@ -65,6 +66,7 @@ export const tableCodecs = {
   tunnel_endpoints: { key: encodeTunnelEndpointKey, value: encodeTunnelEndpoint },
   remote_members: { key: encodeRemoteMemberKey, value: encodeRemoteMember },
   neighbours: { key: encodeNeighbourKey, value: encodeNeighbour },
+  activations: { key: encodePortKey, value: encodeUint32 },
   allowed_macs: { key: encodeAllowedMacKey, value: encodeAllowedMac },
   allowed_addresses: { key: encodeAllowedAddressKey, value: encodeAllowedAddress },
   allowed_prefixes: { key: encodeAllowedPrefixKey, value: encodeAllowedAddress },
@@ -155,6 +157,11 @@ export class BpfHarness {
   /** Nanoseconds that one run takes, the mean of `repeat` runs on the same packet. */
   time(packet: Uint8Array, context: TestContext, repeat: number, program = 'vif_ingress'): number {
     return testRun(this.#programFd(program), packet, context, repeat).durationNs;
+  }
+
+  /** The ports that the programs have activated. */
+  activations(): readonly Activation[] {
+    return this.#tables.readActivations();
   }
 
   counters(slot: number): PortCounters {

@@ -57,7 +57,8 @@ const data: InspectData = {
       last_apply_seconds: 0.0123,
       errors: [{ id: { kind: 'Port', name: 'lp2' }, code: 'map_full', message: 'no room' }],
       interfaces: [
-        { name: 'tap1', iface_id: 'lp1', ifindex: 5, link_up: true, installed_binding: 'b' },
+        { name: 'tap1', iface_id: 'lp1', ifindex: 5, link_up: true, installed_binding: 'b', role: 'main' },
+        { name: 'tap2', iface_id: 'lp2', ifindex: 6, installed_binding: 'b', role: 'waiting' },
         { name: 'tap3', iface_id: 'lp3', error: 'no such device' },
       ],
       status: {
@@ -206,8 +207,9 @@ test('node show, by chassis name or hostname', async (t) => {
     t.is(line(stdout, 'Kernel 6'), 'no line begins with Kernel 6');
     t.regex(stdout, /^Kernel +6\.1\.0 clsact$/m);
     t.is(line(stdout, 'Last apply'), 'Last apply 12.3 ms');
-    t.is(line(stdout, 'tap1'), 'tap1 lp1 5 up yes -');
-    t.is(line(stdout, 'tap3'), 'tap3 lp3 0 down no no such device');
+    t.is(line(stdout, 'tap1'), 'tap1 lp1 5 up yes main -');
+    t.is(line(stdout, 'tap2'), 'tap2 lp2 6 down yes additional, waits for activation -');
+    t.is(line(stdout, 'tap3'), 'tap3 lp3 0 down no - no such device');
     t.is(line(stdout, 'Port '), 'Port lp2 map_full no room');
     t.is(line(stdout, 'ports '), 'ports 1 4096');
   }

@@ -37,6 +37,7 @@ function plug(node: string, more: Partial<Plug> = {}): Plug {
     ifaceIdVer: '',
     encap: undefined,
     installedBinding: '',
+    activatedBinding: '',
     order: 1,
     spent: false,
     ...more,
@@ -44,7 +45,8 @@ function plug(node: string, more: Partial<Plug> = {}): Plug {
 }
 
 function decide(more: Partial<ClaimInput>) {
-  return decideClaim({ binding: binding(), plugs: [], holder: { kind: 'nobody' }, ours: new Map(), ...more });
+  const nobody = { plugs: [], holder: { kind: 'nobody' }, ours: new Map() } as const;
+  return decideClaim({ binding: binding(), ...nobody, hasAdditional: true, ...more });
 }
 
 function winner(more: Partial<ClaimInput>): string | undefined {
@@ -112,6 +114,15 @@ test('who is refused, and why', (t) => {
   t.is(both.refusals.get('b'), undefined);
 });
 
+test('when a request is taken back the port stays where it was requested', (t) => {
+  const requested = binding({ chassis: uuid('c-a'), options: new Map([['requested-chassis', 'a']]) });
+  const plugs = [plug('a', { order: 1 }), plug('b', { order: 2 })];
+  const { spent } = decide({ binding: requested, plugs, holder: held('a') });
+  t.deepEqual(spent, ['a', 'b']);
+  const after = plugs.map((each) => ({ ...each, spent: spent.includes(each.node) }));
+  t.is(winner({ binding: boundTo('a'), plugs: after, holder: held('a') }), 'a');
+});
+
 test('a port without any plug is released by its own node only', (t) => {
   const ours = new Map([[uuid('c-a'), 'a']]);
   t.is(decide({ binding: boundTo('a'), holder: held('a'), ours }).main.kind, 'release');
@@ -142,7 +153,7 @@ function play(steps: readonly { readonly node: string; readonly what: string }[]
           : nodes.includes(name)
             ? held(name)
             : { kind: 'elsewhere', name, mayReturn: false };
-      const decision = decideClaim({ binding: row, plugs: [...plugs.values()], holder, ours });
+      const decision = decide({ binding: row, plugs: [...plugs.values()], holder, ours });
       for (const node of decision.spent) {
         const one = plugs.get(node);
         if (one !== undefined) plugs.set(node, { ...one, spent: true });

@@ -29,6 +29,7 @@ const steps = fc.array(
     fc.record({ kind: fc.constant('setAddresses' as const), at: small, addresses }),
     fc.record({ kind: fc.constant('toggle' as const), at: small }),
     fc.record({ kind: fc.constant('bind' as const), at: small, to: small }),
+    fc.record({ kind: fc.constant('migrate' as const), at: small, to: small, activated: fc.boolean() }),
     fc.record({ kind: fc.constant('renameSwitch' as const), at: small, name: fc.string() }),
     fc.record({ kind: fc.constant('removeDatapath' as const), at: small }),
     fc.record({ kind: fc.constant('chassis' as const), at: small }),
@@ -92,6 +93,15 @@ class Scene {
         if (sw !== undefined && nb.tables.logicalSwitch.has(sw.nb))
           nb.put('logicalSwitch', { name: step.name }, sw.nb);
         return;
+      case 'migrate': {
+        const to = this.chassis[step.to];
+        const name = to && sb.tables.chassis.get(to)?.name;
+        if (port === undefined || to === undefined) return;
+        const options = new Map([['activation-strategy', 'rarp']]);
+        if (step.activated && name) options.set('additional-chassis-activated', name);
+        sb.put('portBinding', { additional_chassis: [to], options }, port.binding);
+        return;
+      }
       case 'removeDatapath':
         if (sw !== undefined && step.at === 2) sb.remove('datapathBinding', sw.datapath);
         return;

@@ -26,6 +26,8 @@ function plug(ifaceId: string, more: Partial<Interface> = {}): Interface {
     installed_binding: '',
     install_error: '',
     nested: [],
+    activated_binding: '',
+    role: '',
     ...more,
   };
 }
@@ -63,7 +65,8 @@ class Scene {
   decide({ name, binding }: PortIds): string | undefined {
     const nodesByPlug = new Map([...this.node.plugs.keys()].map((id) => [id, new Set([this.node])]));
     const nodes = new Map([[this.node.name, this.node]]);
-    const decision = decidePort({ model: this.model, nodes, nodesByPlug, nowMs, startedMs: 0 }, name);
+    const context = { model: this.model, nodes, nodesByPlug, nowMs, startedMs: 0, hasAdditional: true };
+    const decision = decidePort(context, name);
     this.board.set(name, decision);
     if (decision === undefined) return undefined;
     const { main } = decision;

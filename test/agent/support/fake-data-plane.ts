@@ -1,3 +1,4 @@
+import type { Activation } from '../../../agent/activations.js';
 import type { Ifindex } from '../../../common/addresses.js';
 import {
   type Attachment,
@@ -26,6 +27,8 @@ export class FakeDataPlane implements DataPlane {
   readonly resetSlots: number[] = [];
   counters = new Map<number, PortCounters>();
   counterReads = 0;
+  activations: readonly Activation[] = [];
+  #onActivation: () => void = () => undefined;
   destroyed = false;
   /** Makes a write fail. */
   refuse: (table: TableName, key: string) => WriteFailure['code'] | undefined = () => undefined;
@@ -103,6 +106,24 @@ export class FakeDataPlane implements DataPlane {
 
   resetCounters(slot: number): void {
     this.resetSlots.push(slot);
+  }
+
+  /** As a program does it. */
+  activate(activation: Activation): void {
+    this.activations = [...this.activations, activation];
+    this.#onActivation();
+  }
+
+  readActivations(): readonly Activation[] {
+    return this.activations;
+  }
+
+  forgetActivations(activations: readonly Activation[]): void {
+    this.activations = this.activations.filter((each) => !activations.includes(each));
+  }
+
+  onActivation(listener: () => void): void {
+    this.#onActivation = listener;
   }
 
   usage(): readonly TableUsage[] {

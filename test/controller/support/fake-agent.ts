@@ -140,7 +140,9 @@ export class FakeAgent {
     let changed = false;
     for (const [name, device] of this.#interfaces) {
       const port = this.port(device.iface_id ?? '');
-      const installed = port?.chassis === this.#chassis && (device.error ?? '') === '' ? port.binding : '';
+      const hosts = port === undefined ? [] : [port.chassis, ...port.additional_chassis];
+      const isHere = hosts.includes(this.#chassis) && (device.error ?? '') === '';
+      const installed = isHere ? (port?.binding ?? '') : '';
       if (installed === (device.installed_binding ?? '')) continue;
       this.#interfaces.set(name, { ...device, installed_binding: installed });
       changed = true;
