@@ -70,6 +70,7 @@ test.serial(
     t.true((await drops(hv2, 'awaits_activation')) > 0);
     await vm3.namespace.run(['ping', '-n', '-b', '-c', '1', '-W', '1', '10.0.0.255']);
     t.true((await drops(hv2, 'egress_awaits_activation')) > 0);
+    await vm3.canReach(source.address);
     await hv2.agent.kill();
     await hv2.startAgent();
     await network.sync();
@@ -94,6 +95,9 @@ test.serial(
     await waitFor('it is shown', async () =>
       (await network.controller.iovn('ports')).stdout.includes('hv2 (additional)'),
     );
+
+    await vm2.canReach(source.address);
+    t.is((await vm3.ping(source.address)).received, 1);
 
     // The migration is over.
     await central.nbctl('lsp-set-options', 'vm1', 'requested-chassis=hv2', 'activation-strategy=rarp');
