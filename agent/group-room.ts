@@ -1,5 +1,8 @@
 import { decodeMemberKey, encodeMember, encodeMemberKey } from '../generated/bpf/layouts.js';
-import type { TableEntries } from './data-plane.js';
+import type { TableEntries, TableName } from './data-plane.js';
+
+/** The maps that hold linked lists. */
+export const listTables = ['multicast_members', 'remote_members'] as const satisfies readonly TableName[];
 
 export interface FittedGroups {
   readonly entries: TableEntries;
@@ -47,7 +50,8 @@ function link(list: List, members: readonly number[]): (readonly [string, Uint8A
 }
 
 /**
- * The lists of multicast members (map `multicast_members`) that can be written in full. A list of which the kernel
+ * The lists of multicast members (maps `multicast_members` and `remote_members`, which have one layout; what is called a
+ * slot here is a tunnel's number there) that can be written in full. A list of which the kernel
  * refused an entry would lose the members behind it: who does not fit is left out of it beforehand. Those who are in the
  * kernel stay, and the others come in the order of datapath, group and slot.
  */

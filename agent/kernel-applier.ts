@@ -3,7 +3,7 @@ import { decodePort } from '../generated/bpf/layouts.js';
 import { judgeActivations } from './activations.js';
 import type { DataPlane, TableName } from './data-plane.js';
 import { attachmentsOf, computeDesired, type Desired } from './desired.js';
-import { fitGroups } from './group-room.js';
+import { fitGroups, type FittedGroups, listTables } from './group-room.js';
 import type { Intent } from './intent.js';
 import { type InstallState, installState } from './interface-report.js';
 import { type Failure, KernelState } from './kernel-state.js';
@@ -12,7 +12,6 @@ import type { PluggedPort } from './modules/io-module.js';
 import { decodeUint32 } from './modules/uint32.js';
 import {
   type KernelContents,
-  type KernelTarget,
   limitAttachments,
   type Operation,
   plan,
@@ -47,6 +46,10 @@ function hasMadeRoom(
       full.has(operation.table) &&
       operation.keys.some((key) => !failed.has(key)),
   );
+}
+
+function isListTable(table: TableName): boolean {
+  return listTables.some((each) => each === table);
 }
 
 /** So many, and the loop has its turn again: an attachment blocks for some milliseconds under tcx. */
@@ -153,18 +156,16 @@ export class KernelApplier {
     return { state, again: postponed.size > 0 || hasRoom };
   }
 
-  /** A second attempt where the kernel refuses a multicast member for another reason than the map's size. */
+  /** A second attempt where the kernel refuses a member of a list for another reason than the map's size. */
   #bringAbout(desired: Desired): Outcome {
     const first = this.#prepare(desired, new Set());
-    const members = first.operations.findIndex(
-      (operation) => operation.kind === 'write' && operation.table === 'multicast_members',
+    const lists = first.operations.findLastIndex(
+      (operation) => operation.kind === 'write' && isListTable(operation.table),
     );
-    const failures = this.#kernel.apply(first.operations.slice(0, members + 1));
-    const refused = failures.filter(
-      (failure) => failure.kind === 'entry' && failure.table === 'multicast_members',
-    );
+    const failures = this.#kernel.apply(first.operations.slice(0, lists + 1));
+    const refused = failures.filter((failure) => failure.kind === 'entry' && isListTable(failure.table));
     if (refused.length === 0) {
-      const rest = this.#kernel.apply(first.operations.slice(members + 1));
+      const rest = this.#kernel.apply(first.operations.slice(lists + 1));
       return { ...first, failures: [...first.failures, ...failures, ...rest] };
     }
     const keys = refused.flatMap((failure) => (failure.kind === 'entry' ? [failure.key] : []));
@@ -173,19 +174,26 @@ export class KernelApplier {
     return { ...second, failures: [...left, ...refused, ...this.#kernel.apply(second.operations)] };
   }
 
-  /** What is to be done, without the members of multicast groups that can not be written, which are its failures. */
+  /** What is to be done, without the members of lists that can not be written, which are its failures. */
   #prepare(desired: Desired, refused: ReadonlySet<string>): Outcome {
-    const table = 'multicast_members';
+    const fitted = listTables.map((table) => ({ table, ...this.#fit(table, desired, refused) }));
+    const tables = new Map([
+      ...desired.tables,
+      ...fitted.map(({ table, entries }) => [table, entries] as const),
+    ]);
+    const failures = fitted.flatMap(({ table, leftOut }) => {
+      const message = `map ${table} is full: it takes ${this.#dataPlane.capacity(table)} entries`;
+      return leftOut.map((key): Failure => ({ kind: 'entry', table, key, code: 'map_full', message }));
+    });
+    const operations = plan({ ...desired, tables }, this.#kernel);
+    return { ...limitAttachments(operations, attachmentsPerRound), failures };
+  }
+
+  #fit(table: TableName, desired: Desired, refused: ReadonlySet<string>): FittedGroups {
     const capacity = this.#dataPlane.capacity(table);
     const actual = this.#kernel.tables.get(table) ?? new Map<string, Uint8Array>();
     const wanted = desired.tables.get(table) ?? new Map<string, Uint8Array>();
-    const { entries, leftOut } = fitGroups(wanted, { actual, capacity, refused });
-    const target: KernelTarget = { ...desired, tables: new Map([...desired.tables, [table, entries]]) };
-    const message = `map ${table} is full: it takes ${capacity} entries`;
-    const failures = leftOut.map(
-      (key): Failure => ({ kind: 'entry', table, key, code: 'map_full', message }),
-    );
-    return { ...limitAttachments(plan(target, this.#kernel), attachmentsPerRound), failures };
+    return fitGroups(wanted, { actual, capacity, refused });
   }
 
   #countRefusals(failures: readonly Failure[], portsWithoutSlot: number): void {

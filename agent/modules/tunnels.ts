@@ -16,14 +16,7 @@ import type { ResourceProblem } from '../resources.js';
 import type { TunnelEndpoint, TunnelType } from '../tunnel-endpoints.js';
 import { isAtSeveralPlaces, type Tunnel, type TunnelPlan, tunnelsTo } from '../tunnels.js';
 import { canCarry, vxlanDatapathKeys, vxlanPortKeys } from '../vxlan-keys.js';
-import {
-  hexKey,
-  type IoModule,
-  type ModuleInput,
-  portRef,
-  type SwitchPort,
-  type TableEntry,
-} from './io-module.js';
+import { hexKey, type IoModule, type ModuleInput, portRef, type TableEntry } from './io-module.js';
 import { encodeUint32 } from './uint32.js';
 
 /** What an inner IP packet has before it in the outer one but for the IP header, in bytes: UDP, the tunnel's, Ethernet. */

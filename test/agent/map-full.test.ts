@@ -15,7 +15,13 @@ import {
 } from '../../generated/bpf/layouts.js';
 import { eventually } from './support/eventually.js';
 import { FakeDataPlane } from './support/fake-data-plane.js';
-import { makeUpdate, portResource, portSecurityEntry, switchResource } from './support/intents.js';
+import {
+  chassisResource,
+  makeUpdate,
+  portResource,
+  portSecurityEntry,
+  switchResource,
+} from './support/intents.js';
 import { Rig } from './support/rig.js';
 
 const sw0 = switchResource('sw0', 1);
@@ -176,6 +182,34 @@ for (const [table, capacity] of capacities) {
     t.true((await metricsOf(r)).includes(`iovn_agent_map_full{map="${table}"} 0`));
   });
 }
+
+test('remote_members is full: the chassis that is left out is named, and the others are reached', async (t) => {
+  const plane = new FakeDataPlane();
+  plane.capacities.set('remote_members', 3);
+  const r = new Rig(plane, driftMs).start();
+  t.teardown(() => r.close());
+  r.devices.add('eth0', 2);
+  r.devices.add('tap1', 11);
+  r.database.plug('tap1', 'lp1');
+  const others = [2, 3, 4];
+  r.update(
+    makeUpdate([
+      sw0,
+      portResource('lp1', 1),
+      ...others.map((number) => portResource(`lp${number}`, number, { chassis: `hv${number}` })),
+      ...others.map((number) => chassisResource(`hv${number}`, `192.0.2.${number}`)),
+    ]),
+  );
+  await eventually(() => (r.outlet.answers.at(-1)?.errors?.length ?? 0) > 0);
+  t.deepEqual(
+    r.outlet.answers.at(-1)?.errors?.map(({ id, code }) => [id?.kind, id?.name, code]),
+    [['Chassis', 'hv4', 'map_full']],
+  );
+  t.is(reached(plane.table('remote_members'))['1/32768']?.length, 2);
+  plane.capacities.set('remote_members', 4);
+  await eventually(() => r.outlet.answers.at(-1)?.errors?.length === 0);
+  t.is(reached(plane.table('remote_members'))['1/32768']?.length, 3);
+});
 
 test('what a port leaves is given to the one that waits, in the same go', async (t) => {
   const plane = new FakeDataPlane();

@@ -435,6 +435,28 @@ test('a broadcast that is too big for a tunnel is still flooded here, and counte
   t.deepEqual(sw.harness.drops(1), { tunnel_too_big: 1 });
 });
 
+test('what is sent to a port at several places is copied to them, and to nobody else', (t) => {
+  const { sw } = open(t);
+  const group = { datapathKey, groupKey: remote.key };
+  const place = { slot: 2, tunnel: constants.SEVERAL_PLACES };
+  sw.harness.put('ports_by_key', { datapathKey, portKey: remote.key }, place);
+  sw.harness.put('multicast_members', { ...group, slot: 0 }, { nextSlot: 2 });
+  sw.harness.put('multicast_members', { ...group, slot: 2 }, { nextSlot: 0 });
+  const send = () =>
+    sw.send(1, ethernet({ source: macOf(1), destination: remote.mac }, raw(0x88b5, new Uint8Array(40))));
+  t.is(send().verdict, verdicts.drop, 'a copy was made here');
+  t.is(sw.harness.counters(2).sentPackets, 1n);
+  t.deepEqual(sw.harness.drops(1), {});
+
+  sw.harness.put('remote_members', { ...group, tunnel: 0 }, { nextTunnel: remote.tunnel });
+  send();
+  t.deepEqual(sw.harness.drops(1), { multicast_list_changed: 1 }, 'the tunnels of its list are asked, too');
+  sw.harness.put('remote_members', { ...group, tunnel: remote.tunnel }, { nextTunnel: 0 });
+  send();
+  t.is(sw.harness.counters(2).sentPackets, 3n);
+  t.deepEqual(sw.harness.drops(1), { multicast_list_changed: 1 });
+});
+
 test('a port behind no tunnel is not plugged in anywhere', (t) => {
   const { sw } = open(t);
   sw.harness.put('ports_by_key', { datapathKey, portKey: remote.key }, { slot: 0, tunnel: 0 });

@@ -46,6 +46,12 @@ export function portResource(name: string, portKey: number, parts: PortInput = {
   return { id: { kind: 'Port', name }, body };
 }
 
+/** Another chassis, with one Geneve endpoint. */
+export function chassisResource(name: string, ip: string): Resource {
+  const body = v1.RemoteChassis.serialize({ encaps: [{ type: 'geneve', ip, options: {} }] });
+  return { id: { kind: 'Chassis', name }, body };
+}
+
 export function makeUpdate(changed: readonly Resource[], parts: Partial<Update> = {}): Update {
   return { generation: '1', nb_cfg: '0', snapshot: true, changed: [...changed], removed: [], ...parts };
 }
