@@ -1,0 +1,25 @@
+import { VanillaHypervisor } from '../../testbed/vanilla-hypervisor.js';
+import type { Vm } from '../../testbed/vm.js';
+import type { VmHost } from '../../testbed/vm-host.js';
+import type { Network } from './network.js';
+
+/** What goes into a Geneve tunnel over an underlay with 1500. */
+const tunnelMtu = 1442;
+
+/** A hypervisor of OVN's own in the network: number 2 is `hv2`. */
+export function addVanilla(network: Network, number: number): Promise<VanillaHypervisor> {
+  return VanillaHypervisor.create(network.bed, network.central, { name: `hv${number}`, index: number });
+}
+
+/** Whoever sends to a vanilla hypervisor fills in checksums itself, which a NIC does elsewhere: OVS reads frames as they are. */
+export async function fillInChecksums({ namespace }: Pick<VmHost | Vm, 'namespace'>): Promise<void> {
+  await namespace.runOk(['ethtool', '-K', 'eth0', 'tx', 'off']);
+}
+
+/** A VM that can live on either kind: its frames have checksums, and what a guest's DHCP lease says of the MTU. */
+export async function plugMovableVm(network: Network, number: number, hypervisor: VmHost): Promise<Vm> {
+  const vm = await network.plugVm(number, hypervisor);
+  await fillInChecksums(vm);
+  await vm.namespace.ip('link', 'set', 'eth0', 'mtu', String(tunnelMtu));
+  return vm;
+}
