@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync } from 'node:fs';
 
-import type { OvnCentral } from './central.js';
+import { type OvnCentral, underlayBridge as centralBridge } from './central.js';
 import type { NetworkNamespace } from './namespace.js';
 import { type Daemon, runOk } from './process.js';
 import type { Testbed } from './testbed.js';
@@ -16,6 +16,11 @@ export interface VanillaOptions {
   readonly name: string;
   /** 1..200; decides its underlay address. */
   readonly index: number;
+}
+
+/** What a NIC does elsewhere: Open vSwitch's own datapath takes frames as they are, and so must whoever sends to it. */
+export async function fillInChecksums(namespace: NetworkNamespace, device: string): Promise<void> {
+  await namespace.runOk(['ethtool', '-K', device, 'tx', 'off']);
 }
 
 /**
@@ -55,6 +60,7 @@ export class VanillaHypervisor implements VmHost {
   ): Promise<VanillaHypervisor> {
     const namespace = await bed.namespace(name);
     const address = await connectToUnderlay(central, namespace, name, index);
+    await fillInChecksums(central.namespace, centralBridge);
     const hypervisor = new VanillaHypervisor(bed, namespace, name, address);
     mkdirSync(hypervisor.folder);
     await runOk([
@@ -83,6 +89,7 @@ export class VanillaHypervisor implements VmHost {
       async () => (await this.namespace.run(['ip', 'link', 'show', underlayBridge])).status === 0,
     );
     await this.#moveAddress(underlayInterface, underlayBridge);
+    await fillInChecksums(this.namespace, underlayBridge);
     this.#controller.start();
   }
 
@@ -101,6 +108,11 @@ export class VanillaHypervisor implements VmHost {
 
   get remote(): string {
     return `unix:${this.#file('db.sock')}`;
+  }
+
+  /** Process id of ovs-vswitchd. */
+  get switchPid(): number {
+    return this.#vswitchd.pid;
   }
 
   async vsctl(...args: string[]): Promise<string> {

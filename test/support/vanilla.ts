@@ -1,4 +1,4 @@
-import { VanillaHypervisor } from '../../testbed/vanilla-hypervisor.js';
+import { fillInChecksums, VanillaHypervisor } from '../../testbed/vanilla-hypervisor.js';
 import type { Vm } from '../../testbed/vm.js';
 import type { VmHost } from '../../testbed/vm-host.js';
 import type { Network } from './network.js';
@@ -11,15 +11,10 @@ export function addVanilla(network: Network, number: number): Promise<VanillaHyp
   return VanillaHypervisor.create(network.bed, network.central, { name: `hv${number}`, index: number });
 }
 
-/** Whoever sends to a vanilla hypervisor fills in checksums itself, which a NIC does elsewhere: OVS reads frames as they are. */
-export async function fillInChecksums({ namespace }: Pick<VmHost | Vm, 'namespace'>): Promise<void> {
-  await namespace.runOk(['ethtool', '-K', 'eth0', 'tx', 'off']);
-}
-
 /** A VM that can live on either kind: its frames have checksums, and what a guest's DHCP lease says of the MTU. */
 export async function plugMovableVm(network: Network, number: number, hypervisor: VmHost): Promise<Vm> {
   const vm = await network.plugVm(number, hypervisor);
-  await fillInChecksums(vm);
+  await fillInChecksums(vm.namespace, 'eth0');
   await vm.namespace.ip('link', 'set', 'eth0', 'mtu', String(tunnelMtu));
   return vm;
 }
