@@ -12,9 +12,21 @@ export function addVanilla(network: Network, number: number): Promise<VanillaHyp
 }
 
 /** A VM that can live on either kind: its frames have checksums, and what a guest's DHCP lease says of the MTU. */
-export async function plugMovableVm(network: Network, number: number, hypervisor: VmHost): Promise<Vm> {
-  const vm = await network.plugVm(number, hypervisor);
+export async function plugMovableVm(
+  network: Network,
+  number: number,
+  hypervisor: VmHost,
+  options: { readonly portSecurity?: boolean } = {},
+): Promise<Vm> {
+  const vm = await network.plugVm(number, hypervisor, options);
   await fillInChecksums(vm.namespace, 'eth0');
   await vm.namespace.ip('link', 'set', 'eth0', 'mtu', String(tunnelMtu));
   return vm;
+}
+
+/** Port_Binding.tunnel_key */
+export async function portKey({ central }: Network, port: string): Promise<number> {
+  return Number(
+    await central.sbctl('--bare', '--columns=tunnel_key', 'find', 'Port_Binding', `logical_port=${port}`),
+  );
 }
