@@ -1,10 +1,10 @@
 import { existsSync, mkdirSync } from 'node:fs';
 
-import { type OvnCentral, underlayBridge as centralBridge } from './central.js';
+import type { OvnCentral } from './central.js';
 import type { NetworkNamespace } from './namespace.js';
 import { type Daemon, runOk } from './process.js';
 import type { Testbed } from './testbed.js';
-import { connectToUnderlay, underlayInterface } from './underlay.js';
+import { connectToUnderlay, underlayBridge as centralBridge, underlayInterface } from './underlay.js';
 import type { VmHost } from './vm-host.js';
 import { waitFor } from './wait.js';
 

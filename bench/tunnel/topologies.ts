@@ -3,7 +3,7 @@ import { Controller } from '../../testbed/controller.js';
 import { Hypervisor } from '../../testbed/hypervisor.js';
 import type { NetworkNamespace } from '../../testbed/namespace.js';
 import type { Testbed } from '../../testbed/testbed.js';
-import { connectToUnderlay } from '../../testbed/underlay.js';
+import { connectToUnderlay, makeUnderlay } from '../../testbed/underlay.js';
 import { fillInChecksums, VanillaHypervisor } from '../../testbed/vanilla-hypervisor.js';
 import { Vm } from '../../testbed/vm.js';
 import type { VmHost } from '../../testbed/vm-host.js';
@@ -63,7 +63,8 @@ function endsOf(vms: readonly Vm[], carriers: readonly number[] = []): Ends {
 export const kernelVxlan: Topology = {
   name: 'kernel VXLAN device and Linux bridge',
   async open(bed) {
-    const central = await OvnCentral.create(bed, { start: false });
+    const central = { namespace: await bed.namespace('central') };
+    await makeUnderlay(central.namespace);
     const vms: Vm[] = [];
     for (const number of numbers) {
       const namespace = await bed.namespace(`hv${number}`);
