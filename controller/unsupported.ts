@@ -1,7 +1,6 @@
 import type { Uuid } from '../common/addresses.js';
 import type { Model } from './model.js';
 import type { LogicalSwitch, LogicalSwitchPort, NorthboundContents } from './northbound.js';
-import type { PortBinding } from './southbound.js';
 
 /** Something that the northbound database asks for and this version does not do. */
 export interface Unsupported {
@@ -15,12 +14,7 @@ export interface Unsupported {
 
 /** Everything that is asked for and not done, sorted by kind and object. */
 export function listUnsupported(model: Model): readonly Unsupported[] {
-  const found = [
-    ...wholeTables(model.nb),
-    ...switchFeatures(model.nb),
-    ...portFeatures(model.nb),
-    ...additionalChassis(model),
-  ];
+  const found = [...wholeTables(model.nb), ...switchFeatures(model.nb), ...portFeatures(model.nb)];
   return found.sort(
     (a, b) => compare(a.kind, b.kind) || compare(a.object, b.object) || compare(a.uuid, b.uuid),
   );
@@ -182,17 +176,6 @@ function* portOptions(row: LogicalSwitchPort): Iterable<Unsupported> {
 
 function onPort(row: LogicalSwitchPort, what: string, detail: string): Unsupported {
   return { kind: `Logical_Switch_Port ${what}`, object: row.name, uuid: row._uuid, detail };
-}
-
-function* additionalChassis(model: Model): Iterable<Unsupported> {
-  for (const row of model.sb.portBinding) {
-    if (row.additional_chassis.length > 0) yield additionalEntry(row);
-  }
-}
-
-function additionalEntry(row: PortBinding): Unsupported {
-  const detail = 'Packets to the port go to its main chassis only, not to the additional ones.';
-  return { kind: 'additional_chassis', object: row.logical_port, uuid: row._uuid, detail };
 }
 
 function entry(kind: string, row: { readonly _uuid: Uuid }, object: string, detail: string): Unsupported {

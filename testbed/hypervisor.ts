@@ -1,14 +1,12 @@
 import { existsSync, rmSync } from 'node:fs';
 
 import type { OvnCentral } from './central.js';
-import { controllerAddress, executable } from './controller.js';
 import type { NetworkNamespace } from './namespace.js';
-import { type CommandOptions, type CommandResult, type Daemon, run, runOk } from './process.js';
+import { NodeAgent } from './node-agent.js';
+import { type Daemon, runOk } from './process.js';
 import type { Testbed } from './testbed.js';
 import { connectToUnderlay } from './underlay.js';
 import { waitFor } from './wait.js';
-
-const metricsUrl = 'http://127.0.0.1:9651';
 
 export interface HypervisorOptions {
   /** Chassis name and hostname. */
@@ -21,25 +19,13 @@ export interface HypervisorOptions {
 }
 
 /** A hypervisor: a namespace with its own Open_vSwitch database and iovn-agent, and without ovs-vswitchd. */
-export class Hypervisor {
-  readonly name: string;
-  readonly namespace: NetworkNamespace;
+export class Hypervisor extends NodeAgent {
   readonly ovsdb: Daemon;
-  readonly agent: Daemon;
-  /** What the agent keeps over restarts. */
-  readonly stateFolder: string;
-  /** Where the agent pins. */
-  readonly bpffs: string;
-  /** Command line of the agent, as in `ps`. */
-  readonly agentCommand: readonly string[];
   readonly #bed: Testbed;
 
   private constructor(bed: Testbed, namespace: NetworkNamespace, options: HypervisorOptions) {
+    super(bed, { ...options, namespace, remote: `unix:${bed.file(`${options.name}-ovs.sock`)}` });
     this.#bed = bed;
-    this.name = options.name;
-    this.namespace = namespace;
-    this.stateFolder = this.#file('state');
-    this.bpffs = bed.bpffs(options.name);
     this.ovsdb = bed.daemon({
       name: `${options.name}-ovsdb`,
       command: namespace.command([
@@ -53,17 +39,6 @@ export class Hypervisor {
       ]),
       env: { OVS_RUNDIR: bed.folder, OVS_DBDIR: bed.folder },
     });
-    const flags = ['--ovsdb', this.remote, '--controller', controllerAddress, '--insecure'];
-    const places = ['--state-dir', this.stateFolder, '--bpffs', this.bpffs, '--metrics', '127.0.0.1:9651'];
-    const level = ['--log-level', 'info'];
-    this.agentCommand = [
-      executable('iovn-agent'),
-      ...flags,
-      ...places,
-      ...level,
-      ...(options.agentArgs ?? []),
-    ];
-    this.agent = bed.daemon({ name: `${options.name}-agent`, command: namespace.command(this.agentCommand) });
   }
 
   /** Makes the namespace, connects it with the central one, and starts its database; the agent is not started. */
@@ -86,27 +61,10 @@ export class Hypervisor {
     return hypervisor;
   }
 
-  get remote(): string {
-    return `unix:${this.#file('ovs.sock')}`;
-  }
-
   async startDatabase(): Promise<void> {
     rmSync(this.#file('ovs.sock'), { force: true });
     this.ovsdb.start();
     await waitFor(`the database of ${this.name} listens`, () => existsSync(this.#file('ovs.sock')));
-  }
-
-  /** Starts the agent, and returns when it is healthy: it has its database, its controller and its intent. */
-  async startAgent(): Promise<void> {
-    this.agent.start();
-    await this.agentHealthy();
-  }
-
-  async agentHealthy(): Promise<void> {
-    await waitFor(
-      `the agent of ${this.name} is healthy`,
-      async () => (await this.get('/healthz')).status === 200,
-    );
   }
 
   /** Sets Open_vSwitch.external_ids. */
@@ -137,16 +95,6 @@ export class Hypervisor {
   /** A column of an Interface row, as ovs-vsctl prints it. */
   interfaceColumn(netdev: string, column: string): Promise<string> {
     return this.vsctl('get', 'Interface', netdev, column);
-  }
-
-  /** The agent's executable with its flags and some more, beside the running agent or without it. */
-  runAgent(args: readonly string[], options?: CommandOptions): Promise<CommandResult> {
-    return run(this.namespace.command([...this.agentCommand, ...args]), options);
-  }
-
-  /** /metrics or /healthz. */
-  get(route: string): Promise<{ readonly status: number; readonly body: string }> {
-    return this.namespace.get(`${metricsUrl}${route}`);
   }
 
   #file(name: string): string {

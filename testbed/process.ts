@@ -68,6 +68,12 @@ export class Daemon {
     return this.#child !== undefined && this.#child.exitCode === null && this.#child.signalCode === null;
   }
 
+  /** Of the last run; what starts programs in a namespace replaces itself by them. */
+  get pid(): number {
+    if (this.#child?.pid === undefined) throw new IovnError('not_started', `${this.name} was not started`);
+    return this.#child.pid;
+  }
+
   /** Status of the last run, 128 + signal number's place is null: killed by a signal. */
   get exitStatus(): number | null {
     return this.#child?.exitCode ?? null;

@@ -3,7 +3,7 @@ import type { NetworkNamespace } from './namespace.js';
 /** Address of the central namespace in the network that connects it with the hypervisors. */
 export const centralAddress = '192.0.2.1';
 /** The bridge of the central namespace to which hypervisors are connected. */
-const underlayBridge = 'underlay';
+export const underlayBridge = 'underlay';
 /** A hypervisor's interface in the network that connects all of them. */
 export const underlayInterface = 'eth0';
 

@@ -4,7 +4,7 @@ import type { OvnCentral } from './central.js';
 import type { NetworkNamespace } from './namespace.js';
 import { type Daemon, runOk } from './process.js';
 import type { Testbed } from './testbed.js';
-import { connectToUnderlay, underlayInterface } from './underlay.js';
+import { connectToUnderlay, underlayBridge as centralBridge, underlayInterface } from './underlay.js';
 import type { VmHost } from './vm-host.js';
 import { waitFor } from './wait.js';
 
@@ -20,6 +20,11 @@ export interface VanillaOptions {
   readonly encapType?: string;
 }
 
+/** What a NIC does elsewhere: Open vSwitch's own datapath takes frames as they are, and so must whoever sends to it. */
+export async function fillInChecksums(namespace: NetworkNamespace, device: string): Promise<void> {
+  await namespace.runOk(['ethtool', '-K', device, 'tx', 'off']);
+}
+
 /**
  * A hypervisor as OVN makes it: ovsdb-server, ovs-vswitchd and ovn-controller in a namespace, with Open vSwitch's
  * userspace datapath. That one reads frames as they are, so checksums must be filled in by whoever sends them.
@@ -28,21 +33,26 @@ export class VanillaHypervisor implements VmHost {
   readonly name: string;
   readonly namespace: NetworkNamespace;
   readonly folder: string;
-  readonly daemons: readonly Daemon[];
+  readonly #address: string;
+  readonly #database: Daemon;
+  readonly #vswitchd: Daemon;
+  readonly #controller: Daemon;
 
-  private constructor(bed: Testbed, namespace: NetworkNamespace, name: string) {
+  private constructor(bed: Testbed, namespace: NetworkNamespace, name: string, address: string) {
     this.name = name;
     this.namespace = namespace;
+    this.#address = address;
     this.folder = bed.file(name);
-    const env = { OVS_RUNDIR: this.folder, OVN_RUNDIR: this.folder, OVS_DBDIR: this.folder };
     const quiet = ['-vconsole:warn', '-vsyslog:off', '-vfile:off'];
-    const daemon = (label: string, ...command: string[]): Daemon =>
-      bed.daemon({ name: `${name}-${label}`, command: namespace.command([...command, ...quiet]), env });
-    this.daemons = [
-      daemon('ovsdb', 'ovsdb-server', this.#file('conf.db'), `--remote=punix:${this.#file('db.sock')}`),
-      daemon('vswitchd', 'ovs-vswitchd', this.remote, '--disable-system'),
-      daemon('ovn-controller', 'ovn-controller', this.remote),
-    ];
+    const daemon = (program: string, ...args: string[]): Daemon =>
+      bed.daemon({
+        name: `${name}-${program}`,
+        command: namespace.command([program, ...args, '--pidfile', ...quiet]),
+        env: this.#env,
+      });
+    this.#database = daemon('ovsdb-server', this.#file('conf.db'), `--remote=punix:${this.#file('db.sock')}`);
+    this.#vswitchd = daemon('ovs-vswitchd', this.remote, '--disable-system');
+    this.#controller = daemon('ovn-controller', this.remote);
   }
 
   static async create(
@@ -52,7 +62,8 @@ export class VanillaHypervisor implements VmHost {
   ): Promise<VanillaHypervisor> {
     const namespace = await bed.namespace(name);
     const address = await connectToUnderlay(central, namespace, name, index);
-    const hypervisor = new VanillaHypervisor(bed, namespace, name);
+    await fillInChecksums(central.namespace, centralBridge);
+    const hypervisor = new VanillaHypervisor(bed, namespace, name, address);
     mkdirSync(hypervisor.folder);
     await runOk([
       'ovsdb-tool',
@@ -60,22 +71,50 @@ export class VanillaHypervisor implements VmHost {
       hypervisor.#file('conf.db'),
       '/usr/share/openvswitch/vswitch.ovsschema',
     ]);
-    const [database, vswitchd, controller] = hypervisor.daemons;
-    database?.start();
+    hypervisor.#database.start();
     await waitFor(`the database of ${name} listens`, () => existsSync(hypervisor.#file('db.sock')));
     await hypervisor.vsctl('--no-wait', 'init');
-    await hypervisor.#configure(central, address, encapType);
-    vswitchd?.start();
-    await hypervisor.#makeBridges(address);
-    controller?.start();
+    await hypervisor.#configure(central, encapType);
+    await hypervisor.#makeBridges();
+    await hypervisor.start();
     await waitFor(`chassis ${name} is registered`, async () =>
       (await central.sbctl('--columns=name', 'find', 'Chassis', `name=${name}`)).includes(name),
     );
     return hypervisor;
   }
 
+  /** Starts Open vSwitch and ovn-controller on the database that is there. */
+  async start(): Promise<void> {
+    this.#vswitchd.start();
+    await waitFor(
+      `${this.name} has ${underlayBridge}`,
+      async () => (await this.namespace.run(['ip', 'link', 'show', underlayBridge])).status === 0,
+    );
+    await this.#moveAddress(underlayInterface, underlayBridge);
+    await fillInChecksums(this.namespace, underlayBridge);
+    this.#controller.start();
+  }
+
+  /** Ends ovn-controller; with `--restart` its rows, its claims and its flows stay. */
+  async stopController(...flags: readonly '--restart'[]): Promise<void> {
+    await runOk(['ovn-appctl', '-t', 'ovn-controller', 'exit', ...flags], { env: this.#env });
+    await this.#controller.ended();
+  }
+
+  /** Ends ovs-vswitchd with its datapath. The bridge goes that had the tunnel endpoint's address; the uplink gets it. */
+  async stopSwitch(): Promise<void> {
+    await runOk(['ovs-appctl', '-t', 'ovs-vswitchd', 'exit', '--cleanup'], { env: this.#env });
+    await this.#vswitchd.ended();
+    await this.namespace.ip('addr', 'replace', `${this.#address}/24`, 'dev', underlayInterface);
+  }
+
   get remote(): string {
     return `unix:${this.#file('db.sock')}`;
+  }
+
+  /** Process id of ovs-vswitchd. */
+  get switchPid(): number {
+    return this.#vswitchd.pid;
   }
 
   async vsctl(...args: string[]): Promise<string> {
@@ -94,27 +133,34 @@ export class VanillaHypervisor implements VmHost {
     await this.vsctl('--if-exists', 'del-port', 'br-int', netdev);
   }
 
-  async #configure(central: OvnCentral, address: string, encapType: string): Promise<void> {
+  get #env(): Readonly<Record<string, string>> {
+    return { OVS_RUNDIR: this.folder, OVN_RUNDIR: this.folder, OVS_DBDIR: this.folder };
+  }
+
+  async #configure(central: OvnCentral, encapType: string): Promise<void> {
     const ids = {
       'system-id': this.name,
       hostname: this.name,
       'ovn-remote': central.sb,
       'ovn-encap-type': encapType,
-      'ovn-encap-ip': address,
+      'ovn-encap-ip': this.#address,
       'ovn-bridge-datapath-type': 'netdev',
     };
     const settings = Object.entries(ids).map(([key, value]) => `external_ids:${key}="${value}"`);
     await this.vsctl('--no-wait', 'set', 'Open_vSwitch', '.', ...settings);
   }
 
-  async #makeBridges(address: string): Promise<void> {
+  async #makeBridges(): Promise<void> {
     const netdev = (bridge: string) => ['--', 'set', 'Bridge', bridge, 'datapath_type=netdev'];
-    await this.vsctl('--may-exist', 'add-br', 'br-int', ...netdev('br-int'), 'fail_mode=secure');
-    await this.vsctl('add-br', underlayBridge, ...netdev(underlayBridge));
-    await this.vsctl('add-port', underlayBridge, underlayInterface);
-    await this.namespace.ip('addr', 'flush', 'dev', underlayInterface);
-    await this.namespace.ip('addr', 'add', `${address}/24`, 'dev', underlayBridge);
-    await this.namespace.ip('link', 'set', underlayBridge, 'up');
+    await this.vsctl('--no-wait', 'add-br', 'br-int', ...netdev('br-int'), 'fail_mode=secure');
+    await this.vsctl('--no-wait', 'add-br', underlayBridge, ...netdev(underlayBridge));
+    await this.vsctl('--no-wait', 'add-port', underlayBridge, underlayInterface);
+  }
+
+  async #moveAddress(from: string, to: string): Promise<void> {
+    await this.namespace.ip('addr', 'flush', 'dev', from);
+    await this.namespace.ip('addr', 'replace', `${this.#address}/24`, 'dev', to);
+    await this.namespace.ip('link', 'set', to, 'up');
   }
 
   #file(name: string): string {

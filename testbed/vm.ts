@@ -23,8 +23,8 @@ export interface PingResult {
 export class Vm {
   readonly name: string;
   readonly mac: string;
-  readonly hypervisor: VmHost;
   readonly namespace: NetworkNamespace;
+  #hypervisor: VmHost;
   readonly #bed: Testbed;
   readonly #ip: string;
   readonly #card: 'veth' | 'tap';
@@ -36,7 +36,7 @@ export class Vm {
     this.mac = options.mac;
     this.#ip = options.ip;
     this.#card = options.card ?? 'veth';
-    this.hypervisor = hypervisor;
+    this.#hypervisor = hypervisor;
     this.namespace = namespace;
   }
 
@@ -45,6 +45,11 @@ export class Vm {
     const vm = new Vm(bed, hypervisor, await bed.namespace(options.name), options);
     await vm.createTap();
     return vm;
+  }
+
+  /** Where it runs now. */
+  get hypervisor(): VmHost {
+    return this.#hypervisor;
   }
 
   /** The device on the hypervisor. */
@@ -86,6 +91,16 @@ export class Vm {
       command: ['env', '-C', packageRoot, process.execPath, ...script],
     });
     relay.start();
+  }
+
+  /** Unplugs the tap here and plugs it there; the machine, its connections and its addresses stay as they are. */
+  async moveTo(hypervisor: VmHost): Promise<void> {
+    const from = this.#hypervisor;
+    await from.unplug(this.tap);
+    await from.namespace.ip('link', 'set', this.tap, 'netns', hypervisor.namespace.name);
+    this.#hypervisor = hypervisor;
+    await hypervisor.namespace.ip('link', 'set', this.tap, 'up');
+    await hypervisor.plug(this.tap, this.name);
   }
 
   async deleteTap(): Promise<void> {

@@ -1,7 +1,7 @@
 import type { RowValues } from '../../ovsdb/columns.js';
 import { byUuid, type Operation, update } from '../../ovsdb/operations.js';
 import type { Link, Links } from '../links.js';
-import { suppliedInterfaceTypes } from './interface-types.js';
+import { suppliedDatapathTypes, suppliedInterfaceTypes } from './interface-types.js';
 import { resolveDevice } from './interfaces.js';
 import { assignOfports } from './ofports.js';
 import {
@@ -103,11 +103,21 @@ function interfaceOperations(
   });
 }
 
+function sameWords(a: readonly string[], b: readonly string[]): boolean {
+  return a.toSorted().join() === b.toSorted().join();
+}
+
+/**
+ * The types that an ovs-vswitchd before the agent left are replaced: Neutron would plug a vhost-user socket where they
+ * tell of it.
+ */
 function rootOperations(row: OpenVswitchRow): readonly Operation[] {
   const values: OpenVswitchValues = {
     ...(row.ovs_version === undefined && { ovs_version: followedOvsVersion }),
-    ...(row.datapath_types.length === 0 && { datapath_types: ['system'] }),
-    ...(row.iface_types.length === 0 && { iface_types: [...suppliedInterfaceTypes] }),
+    ...(!sameWords(row.datapath_types, suppliedDatapathTypes) && {
+      datapath_types: [...suppliedDatapathTypes],
+    }),
+    ...(!sameWords(row.iface_types, suppliedInterfaceTypes) && { iface_types: [...suppliedInterfaceTypes] }),
     ...(row.cur_cfg !== row.next_cfg && { cur_cfg: row.next_cfg }),
   };
   return Object.keys(values).length === 0

@@ -70,6 +70,23 @@ test('the root row: what is empty is filled in, what is there stays, cur_cfg fol
   t.is(empty.root.ovs_version, followedOvsVersion);
 });
 
+test('what an ovs-vswitchd before us could do is replaced by what is done now', async (t) => {
+  const rows = database();
+  rows.setRoot({
+    next_cfg: 7,
+    cur_cfg: 7,
+    ovs_version: '3.1.0',
+    datapath_types: ['netdev', 'system'],
+    iface_types: ['dpdkvhostuser', 'geneve', 'internal', 'system'],
+  });
+  await answer(t, rows, new FakeDevices());
+  t.deepEqual(rows.root.iface_types, ['internal', 'system']);
+  t.deepEqual(rows.root.datapath_types, ['system']);
+  rows.setRoot({ iface_types: ['system', 'internal'] });
+  await answer(t, rows, new FakeDevices());
+  t.deepEqual(rows.root.iface_types, ['system', 'internal'], 'the order says nothing');
+});
+
 test('cur_cfg is written last', (t) => {
   const rows = database();
   rows.plug('tap1', 'lp1');

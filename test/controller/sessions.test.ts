@@ -228,7 +228,6 @@ test('further names in requested-chassis are additional chassis', async (t) => {
   await eventually('additional', () => world.binding(lp1)?.additional_chassis.length === 1);
   t.deepEqual(world.binding(lp1)?.additional_chassis, [world.chassis('hv2')?._uuid]);
   t.is(world.binding(lp1)?.additional_encap.length, 1);
-  t.true(harness.inspector.status().unsupported?.some(({ kind }) => kind === 'additional_chassis'));
   world.sb.put('portBinding', { options: new Map([['requested-chassis', 'hv2']]) }, lp1.binding);
   await eventually('moved', () => world.chassisOf(lp1) === 'hv2');
   await eventually('no longer additional', () => world.binding(lp1)?.additional_chassis.length === 0);

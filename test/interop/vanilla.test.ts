@@ -1,11 +1,13 @@
 import test, { type ExecutionContext } from 'ava';
 
 import { parseMetrics, sumOf } from '../../testbed/metrics.js';
-import { VanillaHypervisor } from '../../testbed/vanilla-hypervisor.js';
+import { fillInChecksums } from '../../testbed/vanilla-hypervisor.js';
 import type { Vm } from '../../testbed/vm.js';
 import { waitFor } from '../../testbed/wait.js';
+import { readTunnelFields } from '../support/geneve.js';
 import { Network } from '../support/network.js';
 import { Capture, transferTcp } from '../support/traffic.js';
+import { addVanilla, plugMovableVm, portKey } from '../support/vanilla.js';
 
 //   vm1 ── hv1 (ours) ─┐
 //                      ├─ underlay
@@ -17,19 +19,12 @@ interface Mixed {
   readonly vm2: Vm;
 }
 
-/** What a NIC and a guest's DHCP lease do elsewhere: checksums are filled in before OVS reads a frame, frames fit. */
-async function adaptToUserspaceDatapath(network: Network, vm: Vm): Promise<void> {
-  await network.hypervisor.namespace.runOk(['ethtool', '-K', 'eth0', 'tx', 'off']);
-  await vm.namespace.runOk(['ethtool', '-K', 'eth0', 'tx', 'off']);
-  await vm.namespace.ip('link', 'set', 'eth0', 'mtu', '1442');
-}
-
 async function openMixed(t: ExecutionContext): Promise<Mixed> {
   const network = await Network.open(t);
-  const hv2 = await VanillaHypervisor.create(network.bed, network.central, { name: 'hv2', index: 2 });
+  const hv2 = await addVanilla(network, 2);
+  await fillInChecksums(network.hypervisor.namespace, 'eth0');
   const vm1 = await network.plugVm(1, network.hypervisor);
-  const vm2 = await network.plugVm(2, hv2);
-  await adaptToUserspaceDatapath(network, vm2);
+  const vm2 = await plugMovableVm(network, 2, hv2);
   await network.sync();
   await vm1.canReach(vm2.address);
   await vm2.canReach(vm1.address);
@@ -86,25 +81,6 @@ test.serial('ours and vanilla: unicast, ARP, port security on both ends, TCP', a
   );
 });
 
-/** The fields of a tunnel packet that do not depend on which way it goes, and the port keys. */
-function fieldsOf(frame: Uint8Array) {
-  const bytes = Buffer.from(frame);
-  return {
-    versionAndLength: bytes[14],
-    tos: bytes[15],
-    length: bytes.readUInt16BE(16),
-    id: bytes.readUInt16BE(18),
-    fragment: bytes.readUInt16BE(20),
-    ttl: bytes[22],
-    protocol: bytes[23],
-    destinationPort: bytes.readUInt16BE(36),
-    udpLength: bytes.readUInt16BE(38),
-    geneve: bytes.subarray(42, 54).toString('hex'),
-    from: bytes.readUInt16BE(54),
-    to: bytes.readUInt16BE(56),
-  };
-}
-
 test.serial('what crosses is the same on the wire, field by field', async (t) => {
   const { network, vm1, vm2 } = await openMixed(t);
   const { namespace } = network.hypervisor;
@@ -142,26 +118,14 @@ test.serial('what crosses is the same on the wire, field by field', async (t) =>
   const isQuestion = (frame: Uint8Array): boolean => frame.length === 58 + 42;
   await waitFor('both are seen', () => [ours, theirs].every((each) => each.frames().some(isQuestion)));
   const [sent, received] = [await ours.stop(), await theirs.stop()];
-  const keyOf = async (port: string): Promise<number> =>
-    Number(
-      (
-        await network.central.sbctl(
-          '--bare',
-          '--columns=tunnel_key',
-          'find',
-          'Port_Binding',
-          `logical_port=${port}`,
-        )
-      ).trim(),
-    );
-  const keys = { vm1: await keyOf('vm1'), vm2: await keyOf('vm2') };
+  const keys = { vm1: await portKey(network, 'vm1'), vm2: await portKey(network, 'vm2') };
   for (const [is, to] of [
     [isPing, keys.vm2],
     [isQuestion, 0x8000],
   ] as const) {
     const [a, b] = [sent.find(is), received.find(is)];
     if (a === undefined || b === undefined) throw new Error('nothing captured');
-    const [own, foreign] = [fieldsOf(a), fieldsOf(b)];
+    const [own, foreign] = [readTunnelFields(a), readTunnelFields(b)];
     t.is(own.from, keys.vm1);
     t.is(own.to, to);
     t.is(foreign.from, keys.vm2);

@@ -34,3 +34,25 @@ export function geneve(options: GeneveOptions, frame: Uint8Array): Transport {
   const ports = { source: options.sourcePort ?? 40_000, destination: options.destinationPort ?? genevePort };
   return udp(ports, payload);
 }
+
+/** Where the frame begins that a tunnel packet over IPv4 with OVN's option carries. */
+export const innerFrameOffset = 58;
+
+/** The fields of a captured tunnel packet over IPv4 that do not depend on which way it goes, and the port keys. */
+export function readTunnelFields(frame: Uint8Array) {
+  const bytes = Buffer.from(frame);
+  return {
+    versionAndLength: bytes[14],
+    tos: bytes[15],
+    length: bytes.readUInt16BE(16),
+    id: bytes.readUInt16BE(18),
+    fragment: bytes.readUInt16BE(20),
+    ttl: bytes[22],
+    protocol: bytes[23],
+    destinationPort: bytes.readUInt16BE(36),
+    udpLength: bytes.readUInt16BE(38),
+    geneve: bytes.subarray(42, 54).toString('hex'),
+    from: bytes.readUInt16BE(54),
+    to: bytes.readUInt16BE(56),
+  };
+}
