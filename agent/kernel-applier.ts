@@ -1,3 +1,4 @@
+import type { Ifindex } from '../common/addresses.js';
 import type { Logger } from '../common/log.js';
 import { decodePort } from '../generated/bpf/layouts.js';
 import type { DataPlane, TableName } from './data-plane.js';
@@ -6,6 +7,7 @@ import { fitGroups } from './group-room.js';
 import type { Intent } from './intent.js';
 import { type InstallState, installState } from './interface-report.js';
 import { type Failure, KernelState } from './kernel-state.js';
+import { findLocalnets } from './localnets.js';
 import { findLocalPorts, nestedPortProblems, type SlotKey, slotKey } from './local-ports.js';
 import type { PluggedPort } from './modules/io-module.js';
 import { decodeUint32 } from './modules/uint32.js';
@@ -19,6 +21,7 @@ import {
 } from './plan.js';
 import { assignSlots } from './slots.js';
 import { planTunnels, recoverTunnelIds, type Tunnel, type Underlay } from './tunnels.js';
+import type { Uplinks } from './vswitch/bridge-mappings.js';
 import type { VifInterface } from './vswitch/interfaces.js';
 import type { ChassisConfig } from './vswitch/node-config.js';
 
@@ -105,6 +108,11 @@ export class KernelApplier {
     return this.#tunnels;
   }
 
+  /** Interfaces with the program of uplinks. */
+  get uplinks(): ReadonlySet<Ifindex> {
+    return this.#kernel.uplinks();
+  }
+
   get attachmentCount(): number {
     return this.#kernel.attachments.size;
   }
@@ -119,8 +127,10 @@ export class KernelApplier {
     interfaces: readonly VifInterface[],
     chassis: Pick<ChassisConfig, 'name' | 'encaps'>,
     underlay: Underlay,
+    uplinks: Uplinks = new Map(),
   ): AppliedRound {
-    const localPorts = findLocalPorts(intent, interfaces, chassis.name);
+    const localnets = findLocalnets(intent, uplinks, attachmentsOf(interfaces));
+    const localPorts = [...findLocalPorts(intent, interfaces, chassis.name), ...localnets.ports];
     const refused = nestedPortProblems(localPorts);
     const programmed = localPorts.filter(({ port }) => !refused.has(port.name));
     const wanted = programmed.map(({ key }) => key);
@@ -138,7 +148,8 @@ export class KernelApplier {
       this.#log.debug('kernel state changed', { operations: operations.length, failures: failures.length });
     }
     const judged = localPorts.filter(({ device }) => !postponed.has(device.ifindex));
-    const state = installState(desired, judged, refused, unassigned, failures);
+    const problems = [...desired.problems, ...localnets.problems];
+    const state = installState({ ...desired, problems }, judged, refused, unassigned, failures);
     const hasRoom =
       (unassigned.length > 0 && released.length > 0) || hasMadeRoom(this.#full, operations, failures);
     return { state, again: postponed.size > 0 || hasRoom };

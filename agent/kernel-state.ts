@@ -40,7 +40,7 @@ function splitHook(hook: UnderlayHook): readonly [ProgramName, Ifindex] {
 }
 
 function readUnderlay(dataPlane: DataPlane): Map<UnderlayHook, boolean> {
-  const programs = ['tunnel_ingress', 'relay_ingress'] as const;
+  const programs = ['tunnel_ingress', 'relay_ingress', 'uplink_ingress'] as const;
   return new Map(
     programs.flatMap((program) =>
       dataPlane
@@ -84,6 +84,12 @@ export class KernelState implements KernelContents {
 
   get underlay(): KernelContents['underlay'] {
     return this.#underlay;
+  }
+
+  /** Where the program of uplinks is. */
+  uplinks(): ReadonlySet<Ifindex> {
+    const hooks = [...this.#underlay.keys()].map(splitHook);
+    return new Set(hooks.flatMap(([program, ifindex]) => (program === 'uplink_ingress' ? [ifindex] : [])));
   }
 
   /** Takes the steps in their order; one that fails does not stop those behind it. */

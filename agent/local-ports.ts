@@ -9,15 +9,15 @@ export function slotKey(datapathKey: number, portKey: number): SlotKey {
   return `${datapathKey}/${portKey}`;
 }
 
-/** A logical port that belongs on this node: bound to this chassis, or a localport, with its interface here. */
+/** A logical port that belongs on this node: bound to this chassis, a localport or a localnet port, with its interface here. */
 export interface LocalPort {
   readonly port: PortIntent;
   readonly datapathKey: number;
   readonly key: SlotKey;
-  /** Interface.name; of a nested port its parent's. */
+  /** Interface.name; of a nested port its parent's, of a localnet port its uplink's. */
   readonly interfaceName: string;
   readonly device: Link;
-  /** Of a nested port that has its tag, else 0. */
+  /** Of a nested or localnet port that has its tag, else 0. */
   readonly vlanId: number;
   /** Of its switch. */
   readonly vlanPassthru: boolean;
@@ -25,11 +25,12 @@ export interface LocalPort {
 
 type Place = Pick<LocalPort, 'interfaceName' | 'device'>;
 
-function compareText(a: string, b: string): number {
+export function compareText(a: string, b: string): number {
   return a < b ? -1 : Number(a > b);
 }
 
-function localPort(intent: Intent, port: PortIntent, { interfaceName, device }: Place): readonly LocalPort[] {
+/** None while its switch is not known. */
+export function localPort(intent: Intent, port: PortIntent, { interfaceName, device }: Place): readonly LocalPort[] {
   const owner = intent.switches.get(port.switchId);
   if (owner === undefined) return [];
   const { datapathKey, vlanPassthru } = owner;

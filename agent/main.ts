@@ -10,7 +10,7 @@ import { ControlSocket, isListening, requestDecommission } from './control-socke
 import { openDataPlane } from './libbpf/kernel-data-plane.js';
 import type { Devices } from './links.js';
 import { openLinkMonitor } from './netlink/link-monitor.js';
-import { configureRelay, createVeth, deleteLink, setUp } from './netlink/requests.js';
+import { configureRelay, createVeth, deleteLink, setPromiscuous, setUp } from './netlink/requests.js';
 import { Routes } from './netlink/routes.js';
 import { agentOptions, type AgentSettings } from './settings.js';
 import { StateDir } from './state-dir.js';
@@ -37,6 +37,7 @@ function openDevices(signal: AbortSignal, log: Logger): Devices {
     createVeth,
     deleteLink,
     setUp,
+    setPromiscuous,
     configureRelay,
     routeTo: (address) => routes.routeTo(address),
     interfacesWith: (addresses) => routes.interfacesWith(addresses),

@@ -17,11 +17,13 @@ import { KernelApplier, type MapRefusals } from './kernel-applier.js';
 import type { Devices } from './links.js';
 import type { PluggedPort } from './modules/io-module.js';
 import { ProblemLog } from './problem-log.js';
+import { setPromiscuity } from './promiscuity.js';
 import { reportTunnel } from './tunnel-report.js';
 import { findRelay, relayNames } from './relay.js';
 import type { ResourceProblem } from './resources.js';
 import { SeenTimes } from './seen-times.js';
 import type { Tunnel, Underlay } from './tunnels.js';
+import { findUplinks, type Uplinks } from './vswitch/bridge-mappings.js';
 import { readVifInterfaces, type VifInterface } from './vswitch/interfaces.js';
 import { type NewPair, planInternalDevices } from './vswitch/internal-devices.js';
 import { type ChassisConfig, type NodeConfig, readNodeConfig } from './vswitch/node-config.js';
@@ -205,7 +207,13 @@ export class Reconciler {
     await this.#writeDatabase(topology, config, undefined);
 
     const known = this.#known;
-    const applied = this.#applyKernel(known, config.chassis);
+    const former = this.#kernel.uplinks;
+    const uplinks = findUplinks(config.bridgeMappings, topology, config.integrationBridge, devices.links);
+    const applied = this.#applyKernel(known, config.chassis, uplinks);
+    for (const [name, problem] of setPromiscuity(devices, this.#kernel.uplinks, former)) {
+      problems.set(`device ${name}`, problem);
+      this.#retryLater();
+    }
     controller.setInterfaces(reportInterfaces(this.#interfaces, this.#state));
     const installed = applied ? new Set(this.#state.installed.keys()) : undefined;
     await this.#writeDatabase(readTopology(database.tables), config, installed);
@@ -283,7 +291,11 @@ export class Reconciler {
   }
 
   /** True when the kernel is now as the intent wants it; false while that or the chassis is not known, and nothing is removed. */
-  #applyKernel(known: KnownIntent | undefined, chassis: ChassisConfig | undefined): boolean {
+  #applyKernel(
+    known: KnownIntent | undefined,
+    chassis: ChassisConfig | undefined,
+    uplinks: Uplinks,
+  ): boolean {
     if (this.#driftDue) this.#checkDrift();
     if (known === undefined || chassis === undefined) {
       const { failures, again } = this.#kernel.attachOnly(this.#interfaces);
@@ -291,7 +303,13 @@ export class Reconciler {
       if (again) this.#loop.markDirty();
       return false;
     }
-    const { state, again } = this.#kernel.apply(known.intent, this.#interfaces, chassis, this.#underlay());
+    const { state, again } = this.#kernel.apply(
+      known.intent,
+      this.#interfaces,
+      chassis,
+      this.#underlay(),
+      uplinks,
+    );
     this.#state = state;
     this.#options.onKernelApplied?.(known.intent, this.#kernel.plugged);
     for (const seconds of this.#seen.installed(state.installed.keys())) {

@@ -35,5 +35,6 @@ enum drop_reason {
 	DROP_TUNNEL_CONGESTION = 28,          /* a tunnel packet that met congestion on the way, with a packet inside that can not say so (RFC 6040) */
 	DROP_TUNNEL_TOO_BIG = 29,             /* the packet does not fit through the tunnel; unless it was a broadcast, an error or a later fragment the sender was told by ICMP */
 	DROP_TUNNEL_FAILED = 30,              /* the kernel could not put the packet into its tunnel packet, or take it out */
+	DROP_LOCALPORT_LEAVES_NODE = 31,      /* sent by a localport to another node or a physical network */
 	DROP_REASON_COUNT,
 };

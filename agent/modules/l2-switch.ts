@@ -9,6 +9,7 @@ import {
   portFlags,
 } from '../../generated/bpf/layouts.js';
 import type { PortIntent } from '../intent.js';
+import { localnetsByDatapath } from '../localnets.js';
 import type { ResourceProblem } from '../resources.js';
 import {
   hexKey,
@@ -27,13 +28,19 @@ function numericKey(datapathKey: number, key: number): number {
   return datapathKey * 2 ** 16 + key;
 }
 
+const serviceTag = 0x88a8;
+
 function flagsOf({ port, device, vlanPassthru }: PluggedPort): number {
   let flags = 0;
   if (vlanPassthru) flags |= portFlags.PORT_VLAN_PASSTHRU;
   if (port.enabled) flags |= portFlags.PORT_ENABLED;
   if (port.learnsMacs) flags |= portFlags.PORT_LEARNS;
   if (port.portSecurity.length > 0) flags |= portFlags.PORT_SECURITY;
-  if (device.kind === 'veth' && device.peerInOtherNamespace) flags |= portFlags.PORT_REDIRECT_PEER;
+  if (port.type === 'localport') flags |= portFlags.PORT_LOCALPORT;
+  // What leaves by an uplink is on the wire, whoever holds the other end.
+  if (port.type === 'localnet') flags |= portFlags.PORT_LOCALNET;
+  else if (device.kind === 'veth' && device.peerInOtherNamespace) flags |= portFlags.PORT_REDIRECT_PEER;
+  if (port.type === 'localnet' && port.ethtype === serviceTag) flags |= portFlags.PORT_SERVICE_TAG;
   const allListIp6 = port.portSecurity.every(({ addresses }) =>
     addresses.some(({ address }) => address.length === 16),
   );
@@ -41,7 +48,7 @@ function flagsOf({ port, device, vlanPassthru }: PluggedPort): number {
   return flags;
 }
 
-function portEntries(plugged: PluggedPort): TableEntry[] {
+function portEntries(plugged: PluggedPort, localnets: ReadonlyMap<number, PluggedPort>): TableEntry[] {
   const { port, datapathKey, device, vlanId, slot } = plugged;
   const owner = portRef(port);
   const value = encodePort({
@@ -50,6 +57,7 @@ function portEntries(plugged: PluggedPort): TableEntry[] {
     ifindex: device.ifindex,
     flags: flagsOf(plugged),
     vlanId,
+    localnetSlot: localnets.get(datapathKey)?.slot ?? 0,
   });
   return [
     { table: 'ports', key: hexKey(encodeUint32(slot)), value, owner },
@@ -157,6 +165,8 @@ export const l2Switch: IoModule = {
   compute: (input) => {
     const { entries, problems } = destinations(input);
     const lists = groupsOf(input.plugged).flatMap(listEntries);
-    return { entries: [...input.plugged.flatMap(portEntries), ...entries, ...lists], problems };
+    const localnets = localnetsByDatapath(input.plugged);
+    const ports = input.plugged.flatMap((each) => portEntries(each, localnets));
+    return { entries: [...ports, ...entries, ...lists], problems };
   },
 };

@@ -9,6 +9,7 @@ import {
   ipFamily,
   tunnelEndpointFlags,
 } from '../../generated/bpf/layouts.js';
+import { localnetsByDatapath } from '../localnets.js';
 import type { Tunnel, TunnelPlan } from '../tunnels.js';
 import { hexKey, type IoModule, type ModuleInput, portRef, type TableEntry } from './io-module.js';
 import { encodeUint32 } from './uint32.js';
@@ -90,12 +91,16 @@ function placeEntries({ switches, ports, plugged, tunnelPlan }: ModuleInput): re
   ];
 }
 
-/** The tunnels of each multicast group as a list: one copy goes to each chassis that hosts enabled members. */
-function remoteLists({ ports, tunnelPlan }: ModuleInput): readonly TableEntry[] {
+/**
+ * The tunnels of each multicast group as a list: one copy goes to each chassis that hosts enabled members. Those of a
+ * switch with a physical network here get theirs by that.
+ */
+function remoteLists({ ports, plugged, tunnelPlan }: ModuleInput): readonly TableEntry[] {
   const groups = new Map<string, { datapathKey: number; groupKey: number; tunnels: Map<number, string> }>();
+  const localnets = localnetsByDatapath(plugged);
   for (const { port, datapathKey } of ports) {
     const tunnel = tunnelPlan.tunnels.get(port.chassis);
-    if (tunnel === undefined || !port.enabled) continue;
+    if (tunnel === undefined || !port.enabled || localnets.has(datapathKey)) continue;
     for (const groupKey of port.multicastGroups) {
       const name = `${datapathKey}/${groupKey}`;
       const group = groups.get(name) ?? { datapathKey, groupKey, tunnels: new Map<number, string>() };
