@@ -3,7 +3,13 @@ import type { TableName } from './data-plane.js';
 import type { Intent } from './intent.js';
 import type { LocalPort, SlotKey } from './local-ports.js';
 import { arpNdResponder } from './modules/arp-nd-responder.js';
-import { type IoModule, type ModuleInput, type PluggedPort, portRef, type SwitchPort } from './modules/io-module.js';
+import {
+  type IoModule,
+  type ModuleInput,
+  type PluggedPort,
+  portRef,
+  type SwitchPort,
+} from './modules/io-module.js';
 import { l2Switch } from './modules/l2-switch.js';
 import { portSecurity } from './modules/port-security.js';
 import { tunnels } from './modules/tunnels.js';

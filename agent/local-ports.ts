@@ -30,7 +30,11 @@ export function compareText(a: string, b: string): number {
 }
 
 /** None while its switch is not known. */
-export function localPort(intent: Intent, port: PortIntent, { interfaceName, device }: Place): readonly LocalPort[] {
+export function localPort(
+  intent: Intent,
+  port: PortIntent,
+  { interfaceName, device }: Place,
+): readonly LocalPort[] {
   const owner = intent.switches.get(port.switchId);
   if (owner === undefined) return [];
   const { datapathKey, vlanPassthru } = owner;

@@ -31,7 +31,7 @@ struct flood {
 	__u32 slot;   /* of the list entry to follow next, 0 at the head */
 	__u32 copies; /* members reached, whether or not their egress stages let the packet through */
 	bool ended;   /* there is nobody left to reach */
-	bool stays;   /* on the node: it is a localport's */
+	__u32 sender_flags; /* enum port_flags; not a bool, of which the verifier would look at both values through all of it */
 	int failure;  /* the enum drop_reason that ended the walk before the list's end, else VERDICT_PASS */
 };
 
@@ -78,7 +78,7 @@ static long flood_step(__u32 index __attribute__((unused)), void *context)
 	if (slot == flood->sender)
 		return 0;
 	to = bpf_map_lookup_elem(&ports, &slot);
-	if (!to || (flood->stays && (to->flags & PORT_LOCALNET)))
+	if (!to || ((flood->sender_flags & PORT_LOCALPORT) && (to->flags & PORT_LOCALNET)))
 		return 0;
 	flood->copies++;
 	verdict = copy_to(flood->skb, slot, to, flood->ethernet, &intact);
@@ -127,8 +127,7 @@ static __always_inline int flood_remote(struct __sk_buff *skb, const struct port
 static __always_inline int flood(struct __sk_buff *skb, const struct port *from, __u32 from_slot, __u32 group_key,
 				 __u32 behind, const struct ethernet *ethernet)
 {
-	bool stays = from->flags & PORT_LOCALPORT;
-	const struct tunnel *tunnel = stays ? NULL : first_remote(from->datapath_key, group_key);
+	const struct tunnel *tunnel = first_remote(from->datapath_key, group_key);
 	struct flood flood = {
 		.skb = skb,
 		.ethernet = ethernet,
@@ -136,10 +135,12 @@ static __always_inline int flood(struct __sk_buff *skb, const struct port *from,
 		.group_key = group_key,
 		.sender = from_slot,
 		.slot = behind,
-		.stays = stays,
+		.sender_flags = from->flags,
 		.failure = VERDICT_PASS,
 	};
 
+	if (from->flags & PORT_LOCALPORT)
+		tunnel = NULL;
 	if (tunnel && is_gso(skb))
 		return behind == 0 ? relay(skb, tunnel, RELAY_SEGMENT | from_slot) : drop(skb, from_slot, DROP_TUNNEL_FAILED);
 	bpf_loop(MEMBERS_PER_RUN, flood_step, &flood, 0);

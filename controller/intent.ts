@@ -12,7 +12,13 @@ import { isDynamic, type MacAndAddresses, parseMacAndAddresses } from './lsp-add
 import type { Model } from './model.js';
 import type { LogicalSwitch, LogicalSwitchPort } from './northbound.js';
 import { type IntentResource, type ResourceSet, resourceKey } from './resource.js';
-import { type DatapathBinding, isLocalnet, logicalSwitchOf, parentOf, type PortBinding } from './southbound.js';
+import {
+  type DatapathBinding,
+  isLocalnet,
+  logicalSwitchOf,
+  parentOf,
+  type PortBinding,
+} from './southbound.js';
 
 export interface DatapathIntent {
   readonly resources: ResourceSet;

@@ -20,7 +20,14 @@ export function localnetFields(
 ): Pick<PortInput, 'network_name' | 'tag' | 'ethtype'> {
   const report = (option: string, value: string, reason: string): void => {
     const column = `options:${option}`;
-    invalid.push({ table: 'Logical_Switch_Port', object: port.name, uuid: port._uuid, column, value, reason });
+    invalid.push({
+      table: 'Logical_Switch_Port',
+      object: port.name,
+      uuid: port._uuid,
+      column,
+      value,
+      reason,
+    });
   };
   const network = binding.options.get('network_name') ?? '';
   if (network === '')

@@ -39,7 +39,10 @@ export function createQdisc(ifindex: Ifindex): boolean {
 
 /** Attaches the program as our filter, in place of the one that is there, atomically. */
 export function attachFilter(programFd: number, { ifindex, priority }: Filter): void {
-  const result = libbpf().bpf_tc_attach(hook(ifindex, attachIngress), filterOptions(priority, programFd, replaceFlag));
+  const result = libbpf().bpf_tc_attach(
+    hook(ifindex, attachIngress),
+    filterOptions(priority, programFd, replaceFlag),
+  );
   check(result, `attach to interface ${ifindex} by clsact`, { ifindex });
 }
 

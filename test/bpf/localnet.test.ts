@@ -142,8 +142,7 @@ test('a second tag does not enter, but where the switch lets tags pass', (t) => 
 
 test('what VMs send to other nodes, to everybody, and to nobody leaves by the uplink', (t) => {
   const { sw } = open(t);
-  const send = (destination: string): Run =>
-    sw.send(1, ethernet({ source: macOf(1), destination }, ping));
+  const send = (destination: string): Run => sw.send(1, ethernet({ source: macOf(1), destination }, ping));
   t.is(send(macOf(9)).verdict, verdicts.redirect);
   t.deepEqual(sw.sent(), [0, 0, 1]);
   send(broadcast);
@@ -171,7 +170,8 @@ test('the receiver’s port security holds', (t) => {
 
 test('MACs outside are learnt where the port learns; one of a VM stays the VM’s', (t) => {
   const { sw, arrive } = open(t, { flags: PORT_LEARNS });
-  const send = (destination: string): void => void sw.send(1, ethernet({ source: macOf(1), destination }, ping));
+  const send = (destination: string): void =>
+    void sw.send(1, ethernet({ source: macOf(1), destination }, ping));
   arrive(question);
   send(outside);
   t.deepEqual(sw.sent(), [1, 1, 1], 'not to the members of _MC_unknown');

@@ -115,25 +115,32 @@ for (const [ethtype, type] of [
   });
 }
 
-test.serial('what goes to another hypervisor goes by the physical network, each broadcast once', async (t) => {
-  const { network, hv1, vm1, vm2, vm3, outside } = await openProvider(t);
-  for (const vm of [vm1, vm2, vm3]) await vm.canReach(outside.address);
-  await vm1.canReach(vm2.address);
-  const { bed } = network;
-  const tunnelled = await Capture.start(bed, hv1.namespace, 'eth0', 'udp', 'port', '6081');
-  const pings = ['icmp', 'and', 'ether', 'broadcast'];
-  const captures = await Promise.all(
-    [outside, vm1, vm2, vm3].map(({ namespace }) => Capture.start(bed, namespace, 'eth0', ...pings)),
-  );
-  const broadcast = ['ping', '-n', '-b', '-c', '1', '-W', '1', '10.0.0.255'];
-  await vm1.namespace.run(broadcast);
-  await vm2.namespace.run(broadcast);
-  await outside.namespace.run(broadcast);
-  t.is((await vm1.ping(vm2.address, { count: 3 })).received, 3);
-  const seen = async (capture: Capture): Promise<number> => (await capture.stop()).length;
-  t.deepEqual(await Promise.all(captures.map(seen)), [3, 3, 3, 3], 'its own and two others, at each of them');
-  t.is(await seen(tunnelled), 0);
-});
+test.serial(
+  'what goes to another hypervisor goes by the physical network, each broadcast once',
+  async (t) => {
+    const { network, hv1, vm1, vm2, vm3, outside } = await openProvider(t);
+    for (const vm of [vm1, vm2, vm3]) await vm.canReach(outside.address);
+    await vm1.canReach(vm2.address);
+    const { bed } = network;
+    const tunnelled = await Capture.start(bed, hv1.namespace, 'eth0', 'udp', 'port', '6081');
+    const pings = ['icmp', 'and', 'ether', 'broadcast'];
+    const captures = await Promise.all(
+      [outside, vm1, vm2, vm3].map(({ namespace }) => Capture.start(bed, namespace, 'eth0', ...pings)),
+    );
+    const broadcast = ['ping', '-n', '-b', '-c', '1', '-W', '1', '10.0.0.255'];
+    await vm1.namespace.run(broadcast);
+    await vm2.namespace.run(broadcast);
+    await outside.namespace.run(broadcast);
+    t.is((await vm1.ping(vm2.address, { count: 3 })).received, 3);
+    const seen = async (capture: Capture): Promise<number> => (await capture.stop()).length;
+    t.deepEqual(
+      await Promise.all(captures.map(seen)),
+      [3, 3, 3, 3],
+      'its own and two others, at each of them',
+    );
+    t.is(await seen(tunnelled), 0);
+  },
+);
 
 test.serial('the uplink stays the host’s', async (t) => {
   const { lan, hv1, vm1, outside } = await openProvider(t);
