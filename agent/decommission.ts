@@ -1,7 +1,8 @@
-import { errorMessage } from '../common/errors.js';
+import { errorMessage, IovnError } from '../common/errors.js';
 import type { DataPlane } from './data-plane.js';
 import type { IntentCache } from './intent-cache.js';
 import type { Devices } from './links.js';
+import { setPromiscuity } from './promiscuity.js';
 import { relayNames } from './relay.js';
 import { vxlanDeviceName } from './vxlan-device.js';
 import type { ControllerSession } from './session.js';
@@ -31,6 +32,13 @@ async function clearDatabase({ database, timeoutMs, signal }: DecommissionParts)
 
 const ours: ReadonlySet<string> = new Set([relayNames.into, vxlanDeviceName]);
 
+function detachAll({ dataPlane, devices }: DecommissionParts): void {
+  const uplinks = new Set(dataPlane.readAttachments('uplink_ingress').map(({ ifindex }) => ifindex));
+  dataPlane.destroy();
+  const problems = setPromiscuity(devices, new Set(), uplinks);
+  if (problems.size > 0) throw new IovnError('still_promiscuous', [...problems.values()].join('; '));
+}
+
 function removeDevices({ devices }: DecommissionParts): void {
   for (const { name, ifindex } of [...devices.links.values()]) {
     if (isAttachEnd(name) || ours.has(name)) devices.deleteLink(ifindex);
@@ -51,7 +59,7 @@ export async function decommissionNode(parts: DecommissionParts): Promise<readon
     }
   };
   await attempt(() => releaseAtController(parts));
-  await attempt(() => parts.dataPlane.destroy());
+  await attempt(() => detachAll(parts));
   await attempt(() => removeDevices(parts));
   await attempt(() => clearDatabase(parts));
   await attempt(() => parts.cache.remove());

@@ -3,7 +3,13 @@ import type { TableName } from './data-plane.js';
 import type { Intent } from './intent.js';
 import type { LocalPort, SlotKey } from './local-ports.js';
 import { arpNdResponder } from './modules/arp-nd-responder.js';
-import type { IoModule, ModuleInput, PluggedPort, SwitchPort } from './modules/io-module.js';
+import {
+  type IoModule,
+  type ModuleInput,
+  type PluggedPort,
+  portRef,
+  type SwitchPort,
+} from './modules/io-module.js';
 import { l2Switch } from './modules/l2-switch.js';
 import { portSecurity } from './modules/port-security.js';
 import { tunnels } from './modules/tunnels.js';
@@ -18,7 +24,7 @@ const modules: readonly IoModule[] = [l2Switch, portSecurity, arpNdResponder, tu
 export interface Desired extends KernelTarget {
   readonly plugged: readonly PluggedPort[];
   readonly owner: (table: TableName, key: string) => ResourceRef | undefined;
-  /** The chassis that are not reached without the program on an interface of the underlay. */
+  /** The chassis that are not reached, and the localnet ports that hear nothing, without the programs on an interface. */
   readonly behind: (ifindex: Ifindex) => readonly ResourceRef[];
   readonly problems: readonly ResourceProblem[];
 }
@@ -52,12 +58,18 @@ export function attachmentsOf(interfaces: readonly VifInterface[]): ReadonlySet<
   return new Set(interfaces.flatMap(({ device }) => (device === undefined ? [] : [device.ifindex])));
 }
 
+function isLocalnet({ port }: PluggedPort): boolean {
+  return port.type === 'localnet';
+}
+
 /** A tap stays a tap, whatever address somebody gives it. */
 function underlayHooks(
   { interfaces, vxlan, relay }: TunnelPlan,
+  plugged: readonly PluggedPort[],
   taps: ReadonlySet<Ifindex>,
 ): ReadonlySet<UnderlayHook> {
   const hooks = new Set<UnderlayHook>();
+  for (const { device } of plugged.filter(isLocalnet)) hooks.add(`uplink_ingress ${device.ifindex}`);
   for (const ifindex of interfaces) if (!taps.has(ifindex)) hooks.add(`tunnel_ingress ${ifindex}`);
   if (vxlan !== undefined) hooks.add(`vxlan_ingress ${vxlan}`);
   if (relay !== undefined) hooks.add(`relay_ingress ${relay.outOf}`);
@@ -68,6 +80,12 @@ function chassisBehind({ tunnels: all }: TunnelPlan, ifindex: Ifindex): readonly
   return [...all.values()]
     .filter(({ device, relay }) => device === ifindex || relay.outOf === ifindex)
     .map(({ chassis }) => ({ kind: 'Chassis', name: chassis }));
+}
+
+function localnetsOn(plugged: readonly PluggedPort[], ifindex: Ifindex): readonly ResourceRef[] {
+  return plugged
+    .filter((each) => isLocalnet(each) && each.device.ifindex === ifindex)
+    .map(({ port }) => portRef(port));
 }
 
 /** Depends on its arguments only, and not on their order. */
@@ -100,9 +118,9 @@ export function computeDesired(
     plugged,
     tables,
     attachments: attachmentsOf(interfaces),
-    underlay: underlayHooks(tunnelPlan, attachmentsOf(interfaces)),
+    underlay: underlayHooks(tunnelPlan, plugged, attachmentsOf(interfaces)),
     owner: (table, key) => owners.get(table)?.get(key),
-    behind: (ifindex) => chassisBehind(tunnelPlan, ifindex),
+    behind: (ifindex) => [...chassisBehind(tunnelPlan, ifindex), ...localnetsOn(plugged, ifindex)],
     problems: [...missingSwitches(intent), ...outputs.flatMap(({ problems }) => problems)],
   };
 }

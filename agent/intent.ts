@@ -67,8 +67,12 @@ export interface PortIntent {
   readonly binding: string;
   /** Name of the port in which it is nested, '' when it has an interface of its own. */
   readonly parent: string;
-  /** Its VLAN on the parent's interface, 0 when it has none. */
+  /** Its VLAN on the parent's interface, or of a localnet port on its uplink; 0 when it has none. */
   readonly tag: number;
+  /** The physical network of a localnet port. */
+  readonly networkName: string;
+  /** The type of a localnet port's tag. */
+  readonly ethtype: number;
 }
 
 /** A tunnel endpoint of a chassis (ovn-sb(5) Encap). */
@@ -188,6 +192,8 @@ function readPort(name: string, body: Port): PortIntent {
     binding: body.binding,
     parent: body.parent,
     tag: body.tag === 0 ? 0 : requireKey('tag', body.tag, maximumTag),
+    networkName: body.network_name,
+    ethtype: body.ethtype,
   };
 }
 

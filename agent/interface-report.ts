@@ -106,6 +106,7 @@ export function installState(
     if (obstacle?.code !== undefined) {
       problems.push({ kind: 'Port', name: port.name, code: obstacle.code, message: obstacle.message });
     }
+    if (port.type === 'localnet') continue;
     if (port.parent !== '') {
       const siblings = nested.get(interfaceName) ?? [];
       nested.set(interfaceName, [...siblings, { local, message: obstacle?.message }]);

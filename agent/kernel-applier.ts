@@ -1,3 +1,4 @@
+import type { Ifindex } from '../common/addresses.js';
 import type { Logger } from '../common/log.js';
 import { decodePort } from '../generated/bpf/layouts.js';
 import { judgeActivations } from './activations.js';
@@ -7,6 +8,7 @@ import { fitGroups, type FittedGroups, listTables } from './group-room.js';
 import type { Intent } from './intent.js';
 import { type InstallState, installState } from './interface-report.js';
 import { type Failure, KernelState } from './kernel-state.js';
+import { findLocalnets } from './localnets.js';
 import { findLocalPorts, nestedPortProblems, type SlotKey, slotKey } from './local-ports.js';
 import type { PluggedPort } from './modules/io-module.js';
 import { decodeUint32 } from './modules/uint32.js';
@@ -20,6 +22,7 @@ import {
 } from './plan.js';
 import { assignSlots } from './slots.js';
 import { planTunnels, recoverTunnelIds, type Tunnel, type Underlay } from './tunnels.js';
+import type { Uplinks } from './vswitch/bridge-mappings.js';
 import type { VifInterface } from './vswitch/interfaces.js';
 import type { ChassisConfig } from './vswitch/node-config.js';
 
@@ -110,6 +113,11 @@ export class KernelApplier {
     return this.#tunnels;
   }
 
+  /** Interfaces with the program of uplinks. */
+  get uplinks(): ReadonlySet<Ifindex> {
+    return this.#kernel.uplinks();
+  }
+
   get attachmentCount(): number {
     return this.#kernel.attachments.size;
   }
@@ -128,8 +136,10 @@ export class KernelApplier {
     interfaces: readonly VifInterface[],
     chassis: Pick<ChassisConfig, 'name' | 'encaps'>,
     underlay: Underlay,
+    uplinks: Uplinks = new Map(),
   ): AppliedRound {
-    const found = findLocalPorts(intent, interfaces, chassis.name);
+    const localnets = findLocalnets(intent, uplinks, attachmentsOf(interfaces));
+    const found = [...findLocalPorts(intent, interfaces, chassis.name), ...localnets.ports];
     const { ports: localPorts, over } = judgeActivations(found, this.#dataPlane.readActivations());
     const refused = nestedPortProblems(localPorts);
     const programmed = localPorts.filter(({ port }) => !refused.has(port.name));
@@ -150,7 +160,8 @@ export class KernelApplier {
       this.#log.debug('kernel state changed', { operations: operations.length, failures: failures.length });
     }
     const judged = localPorts.filter(({ device }) => !postponed.has(device.ifindex));
-    const state = installState(desired, judged, refused, unassigned, failures);
+    const problems = [...desired.problems, ...localnets.problems];
+    const state = installState({ ...desired, problems }, judged, refused, unassigned, failures);
     const hasRoom =
       (unassigned.length > 0 && released.length > 0) || hasMadeRoom(this.#full, operations, failures);
     return { state, again: postponed.size > 0 || hasRoom };

@@ -86,6 +86,12 @@ export class KernelState implements KernelContents {
     return this.#underlay;
   }
 
+  /** Where the program of uplinks is. */
+  uplinks(): ReadonlySet<Ifindex> {
+    const hooks = [...this.#underlay.keys()].map(splitHook);
+    return new Set(hooks.flatMap(([program, ifindex]) => (program === 'uplink_ingress' ? [ifindex] : [])));
+  }
+
   /** Takes the steps in their order; one that fails does not stop those behind it. */
   apply(operations: readonly Operation[]): readonly Failure[] {
     return operations.flatMap((operation): readonly Failure[] => {

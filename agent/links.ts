@@ -12,6 +12,8 @@ export interface Link {
   readonly kind: string;
   /** The other end of a veth is in another network namespace. */
   readonly peerInOtherNamespace: boolean;
+  /** Somebody has asked for all frames, whoever they are for (IFF_PROMISC). */
+  readonly promiscuous?: boolean;
 }
 
 /** By name. */
@@ -28,6 +30,7 @@ export interface Devices {
   createVeth(name: string, peerName: string, mac: Mac | undefined): void;
   deleteLink(ifindex: Ifindex): void;
   setUp(ifindex: Ifindex): void;
+  setPromiscuous(ifindex: Ifindex, on: boolean): void;
   /** Makes one end of the node's relay what it has to be: up, taking frames of any length, and no GSO packets. */
   configureRelay(ifindex: Ifindex): void;
   /** Makes a VXLAN device that takes and gives the addresses of tunnel packets beside them ("external"), down. */

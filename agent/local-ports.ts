@@ -9,18 +9,18 @@ export function slotKey(datapathKey: number, portKey: number): SlotKey {
   return `${datapathKey}/${portKey}`;
 }
 
-/** What this node is to a port that belongs on it; '' = it is a localport, and bound nowhere. */
+/** What this node is to a port that belongs on it; '' = it is a localport or a localnet port, and bound nowhere. */
 type Role = 'main' | 'additional' | '';
 
-/** A logical port that belongs on this node: bound to this chassis, or a localport, with its interface here. */
+/** A logical port that belongs on this node: bound to this chassis, a localport or a localnet port, with its interface here. */
 export interface LocalPort {
   readonly port: PortIntent;
   readonly datapathKey: number;
   readonly key: SlotKey;
-  /** Interface.name; of a nested port its parent's. */
+  /** Interface.name; of a nested port its parent's, of a localnet port its uplink's. */
   readonly interfaceName: string;
   readonly device: Link;
-  /** Of a nested port that has its tag, else 0. */
+  /** Of a nested or localnet port that has its tag, else 0. */
   readonly vlanId: number;
   /** Of its switch. */
   readonly vlanPassthru: boolean;
@@ -33,19 +33,20 @@ export interface LocalPort {
 
 type Place = Pick<LocalPort, 'interfaceName' | 'device' | 'awaits'>;
 
-function compareText(a: string, b: string): number {
+export function compareText(a: string, b: string): number {
   return a < b ? -1 : Number(a > b);
 }
 
 /** A localport is on every node that has its interface and holds its switch; nobody claims it (ovn-sb(5) Port_Binding). */
 function roleOf(port: PortIntent, chassisName: string): Role | undefined {
-  if (port.type === 'localport') return '';
+  if (port.type === 'localport' || port.type === 'localnet') return '';
   if (port.type !== '') return undefined;
   if (port.chassis === chassisName) return 'main';
   return port.additionalChassis.includes(chassisName) ? 'additional' : undefined;
 }
 
-function localPort(
+/** None while its switch is not known, or where the port does not belong. */
+export function localPort(
   intent: Intent,
   port: PortIntent,
   place: Place,

@@ -16,6 +16,7 @@ import {
   createVxlan,
   deleteLink,
   raiseVxlan,
+  setPromiscuous,
   setUp,
 } from './netlink/requests.js';
 import { Routes } from './netlink/routes.js';
@@ -44,6 +45,7 @@ function openDevices(signal: AbortSignal, log: Logger): Devices {
     createVeth,
     deleteLink,
     setUp,
+    setPromiscuous,
     configureRelay,
     createVxlan,
     raiseVxlan,

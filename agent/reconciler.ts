@@ -17,11 +17,13 @@ import { KernelApplier, type MapRefusals } from './kernel-applier.js';
 import type { Devices } from './links.js';
 import type { PluggedPort } from './modules/io-module.js';
 import { ProblemLog } from './problem-log.js';
+import { setPromiscuity } from './promiscuity.js';
 import { reportTunnel } from './tunnel-report.js';
 import type { ResourceProblem } from './resources.js';
 import { SeenTimes } from './seen-times.js';
 import { type DeviceProblems, type NeededDevices, TunnelDevices } from './tunnel-devices.js';
 import { type Tunnel, tunnelTypes } from './tunnels.js';
+import { findUplinks, type Uplinks } from './vswitch/bridge-mappings.js';
 import { readVifInterfaces, type VifInterface } from './vswitch/interfaces.js';
 import { type NewPair, planInternalDevices } from './vswitch/internal-devices.js';
 import { type ChassisConfig, type NodeConfig, readNodeConfig } from './vswitch/node-config.js';
@@ -210,9 +212,14 @@ export class Reconciler {
     await this.#writeDatabase(topology, config, undefined);
 
     const known = this.#known;
-    const applied = this.#applyKernel(known, config.chassis);
+    const former = this.#kernel.uplinks;
+    const uplinks = findUplinks(config.bridgeMappings, topology, config.integrationBridge, devices.links);
+    const applied = this.#applyKernel(known, config.chassis, uplinks);
     const isGuarded = (device: number): boolean => this.#kernel.hasHook(`vxlan_ingress ${device}`);
     if (applied && needed) this.#tunnelDevices.finish(needed, isGuarded, deviceProblems);
+    for (const [name, problem] of setPromiscuity(devices, this.#kernel.uplinks, former)) {
+      deviceProblems.set(name, problem);
+    }
     this.#reportDevices(deviceProblems, problems);
     controller.setInterfaces(reportInterfaces(this.#interfaces, this.#state));
     const installed = applied ? new Set(this.#state.installed.keys()) : undefined;
@@ -276,7 +283,11 @@ export class Reconciler {
   }
 
   /** True when the kernel is now as the intent wants it; false while that or the chassis is not known, and nothing is removed. */
-  #applyKernel(known: KnownIntent | undefined, chassis: ChassisConfig | undefined): boolean {
+  #applyKernel(
+    known: KnownIntent | undefined,
+    chassis: ChassisConfig | undefined,
+    uplinks: Uplinks,
+  ): boolean {
     if (this.#driftDue) this.#checkDrift();
     if (known === undefined || chassis === undefined) {
       const { failures, again } = this.#kernel.attachOnly(this.#interfaces);
@@ -289,6 +300,7 @@ export class Reconciler {
       this.#interfaces,
       chassis,
       this.#tunnelDevices.underlay,
+      uplinks,
     );
     this.#state = state;
     this.#options.onKernelApplied?.(known.intent, this.#kernel.plugged);

@@ -12,6 +12,7 @@ export interface ResourceProblem extends ResourceRef {
     | 'duplicate_mac'
     | 'duplicate_address'
     | 'unreachable'
+    | 'no_uplink'
     | 'map_full'
     | 'kernel_error';
   readonly message: string;

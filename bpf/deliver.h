@@ -23,10 +23,12 @@ static __always_inline int check_egress(struct __sk_buff *skb, __u32 slot, const
 	return to->flags & PORT_SECURITY ? check_destination(skb, slot, ethernet) : VERDICT_PASS;
 }
 
-/* What the device of the port gets is tagged when the port is nested. False when there is no memory for it. */
+/* What the device of a nested port, or of a localnet port with a VLAN, gets is tagged. False when there is no memory for it. */
 static __always_inline bool push_port_tag(struct __sk_buff *skb, const struct port *to)
 {
-	return to->vlan_id == 0 || bpf_skb_vlan_push(skb, bpf_htons(ETH_P_8021Q), to->vlan_id) == 0;
+	__be16 type = to->flags & PORT_SERVICE_TAG ? bpf_htons(ETH_P_8021AD) : bpf_htons(ETH_P_8021Q);
+
+	return to->vlan_id == 0 || bpf_skb_vlan_push(skb, type, to->vlan_id) == 0;
 }
 
 /* Undoes push_port_tag. */

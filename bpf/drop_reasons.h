@@ -37,5 +37,6 @@ enum drop_reason {
 	DROP_TUNNEL_FAILED = 30,              /* the kernel could not put the packet into its tunnel packet, or take it out */
 	DROP_AWAITS_ACTIVATION = 31,          /* sent by a port that waits on this additional chassis to be activated (live migration) */
 	DROP_EGRESS_AWAITS_ACTIVATION = 32,   /* sent to a port that waits on this additional chassis to be activated (live migration) */
+	DROP_LOCALPORT_LEAVES_NODE = 33,      /* sent by a localport to another node or a physical network */
 	DROP_REASON_COUNT,
 };

@@ -31,6 +31,7 @@ struct flood {
 	__u32 slot;   /* of the list entry to follow next, 0 at the head */
 	__u32 copies; /* members reached, whether or not their egress stages let the packet through */
 	bool ended;   /* there is nobody left to reach */
+	__u32 sender_flags; /* enum port_flags; not a bool, of which the verifier would look at both values through all of it */
 	int failure;  /* the enum drop_reason that ended the walk before the list's end, else VERDICT_PASS */
 };
 
@@ -76,10 +77,10 @@ static long flood_step(__u32 index __attribute__((unused)), void *context)
 	flood->slot = slot;
 	if (slot == flood->sender)
 		return 0;
-	flood->copies++;
 	to = bpf_map_lookup_elem(&ports, &slot);
-	if (!to)
+	if (!to || ((flood->sender_flags & PORT_LOCALPORT) && (to->flags & PORT_LOCALNET)))
 		return 0;
+	flood->copies++;
 	verdict = copy_to(flood->skb, slot, to, flood->ethernet, &intact);
 	if (verdict == VERDICT_PASS)
 		count_sent(flood->skb, slot);
@@ -137,9 +138,12 @@ static __always_inline int flood(struct __sk_buff *skb, const struct port *from,
 		.group_key = group_key,
 		.sender = from_slot,
 		.slot = behind,
+		.sender_flags = from->flags,
 		.failure = VERDICT_PASS,
 	};
 
+	if (from->flags & PORT_LOCALPORT)
+		tunnel = NULL;
 	if (tunnel && is_gso(skb))
 		return behind == 0 ? relay(skb, tunnel, RELAY_SEGMENT | from_slot) : drop(skb, from_slot, DROP_TUNNEL_FAILED);
 	bpf_loop(MEMBERS_PER_RUN, flood_step, &flood, 0);
@@ -178,6 +182,14 @@ static __always_inline bool is_flood_mark(__u32 mark)
 	return (mark & FLOOD_MARK_MASK) == FLOOD_MARK && (mark & FLOOD_MARK_SLOT) != 0;
 }
 
+/* Whether what goes to this slot, or with 0 to another chassis, is gone from the node. */
+static __always_inline bool leaves_node(__u32 slot)
+{
+	const struct port *to = slot == 0 ? NULL : bpf_map_lookup_elem(&ports, &slot);
+
+	return !to || (to->flags & PORT_LOCALNET);
+}
+
 /* One call of flood for all cases: the verifier goes through it once for each. */
 static __always_inline int switch_frame(struct __sk_buff *skb, const struct port *from, __u32 from_slot,
 					struct ethernet *ethernet)
@@ -190,6 +202,7 @@ static __always_inline int switch_frame(struct __sk_buff *skb, const struct port
 	__u32 mark = skb->mark;
 	enum answer answer;
 	__u32 behind = 0;
+	__u32 to_slot;
 
 	if (is_flood_mark(mark)) {
 		if (mark & FLOOD_MARK_UNKNOWN)
@@ -210,11 +223,15 @@ static __always_inline int switch_frame(struct __sk_buff *skb, const struct port
 			to = &learned;
 		if (to && to->port_key == from->port_key)
 			return drop(skb, from_slot, DROP_HAIRPIN);
-		if (to && to->slot != 0)
-			return deliver(skb, to->slot, ethernet);
-		place = to ? find_place(from->datapath_key, to->port_key) : NULL;
-		if (to && (!place || place->tunnel != SEVERAL_PLACES))
-			return send_to_remote(skb, from, from_slot, to->port_key, place, ethernet);
+		place = to && to->slot == 0 ? find_place(from->datapath_key, to->port_key) : NULL;
+		if (to && !(place && place->tunnel == SEVERAL_PLACES)) {
+			to_slot = to->slot != 0 ? to->slot : from->localnet_slot;
+			if ((from->flags & PORT_LOCALPORT) && leaves_node(to_slot))
+				return drop(skb, from_slot, DROP_LOCALPORT_LEAVES_NODE);
+			if (to_slot == 0)
+				return send_to_remote(skb, from, from_slot, to->port_key, place, ethernet);
+			return deliver(skb, to_slot, ethernet);
+		}
 		group_key = to ? to->port_key : MULTICAST_UNKNOWN;
 	}
 	return flood(skb, from, from_slot, group_key, behind, ethernet);

@@ -69,6 +69,9 @@ static __always_inline void learn_source(const struct port *from, __u32 slot, co
 		return;
 	}
 	if (entry->port_key != from->port_key) {
+		/* The way to a VM of another node leads there, too: its own port has the say. */
+		if (from->flags & PORT_LOCALNET)
+			return;
 		note_mac(&key, from->port_key, slot, SIGHTING_MOVED);
 		return;
 	}

@@ -20,7 +20,7 @@ struct {
 	__type(value, struct port);
 } ports SEC(".maps");
 
-/* Interface, and VLAN of a nested port -> slot. */
+/* Interface, and VLAN of a nested or localnet port -> slot. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, DEFAULT_MAX_PORTS);

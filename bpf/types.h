@@ -35,6 +35,9 @@ enum port_flags {
 	PORT_REDIRECT_PEER = 1 << 2, /* a veth whose other end is in another network namespace */
 	PORT_ANY_ND_TARGET = 1 << 3, /* an entry of its port security has no IPv6 address: see allowed_mac_flags.ALLOWED_ANY_ND_TARGET */
 	PORT_VLAN_PASSTHRU = 1 << 4, /* Logical_Switch.other_config:vlan-passthru: may send frames with VLAN tags */
+	PORT_LOCALNET = 1 << 5,      /* a localnet port: its interface is the uplink to a physical network */
+	PORT_SERVICE_TAG = 1 << 6,   /* Logical_Switch_Port.options:ethtype of a localnet port is 802.1ad */
+	PORT_LOCALPORT = 1 << 7,     /* a localport: what it sends stays on the node */
 	PORT_LEARNS = 1 << 8,        /* takes unknown addresses and has no port security: its source MACs are learnt */
 	/* On an additional chassis, by Logical_Switch_Port.options:activation-strategy: nothing passes from or to the port before
 	 * it has sent one of these (activation.h). */
@@ -49,15 +52,17 @@ struct port {
 	__u32 port_key;     /* Port_Binding.tunnel_key */
 	__u32 ifindex;
 	__u32 flags;        /* enum port_flags */
-	__u16 vlan_id;      /* of a nested port: frames to it get this tag; 0 = none */
+	__u16 vlan_id;      /* of a nested or localnet port: frames to it get this tag; 0 = none */
 	__u16 pad;
+	/* Of the localnet port by which the switch reaches its ports on other nodes; 0 = it has none here, they are reached by tunnels. */
+	__u32 localnet_slot;
 };
-_Static_assert(sizeof(struct port) == 20, "struct port");
+_Static_assert(sizeof(struct port) == 24, "struct port");
 
 /* Key of map `ports_by_interface`: where a frame comes from. */
 struct interface_key {
 	__u32 ifindex;
-	__u16 vlan_id; /* Port_Binding.tag of a nested port; 0 = the port whose interface it is */
+	__u16 vlan_id; /* Port_Binding.tag of a nested or localnet port; 0 = the port whose interface it is */
 	__u16 pad;
 };
 _Static_assert(sizeof(struct interface_key) == 8, "struct interface_key");

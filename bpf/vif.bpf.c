@@ -5,6 +5,7 @@
 
 #include "arrival.h"
 #include "l2_switch.h"
+#include "localnet.h"
 
 /* Where the slot of the port that has sent the frame is, NULL when there is none: the nested port with the frame's VLAN, else the
  * port whose interface it is, to which a foreign tag belongs as it does in OVN. */

@@ -3,7 +3,13 @@ import type { LearnedMac } from '../generated/proto/iovn/v1/LearnedMac.js';
 import { byUuid, insert, type Operation, update } from '../ovsdb/operations.js';
 import { learnsMacs } from './learns-macs.js';
 import type { Model } from './model.js';
-import { type DatapathBinding, type PortBinding, southboundTables as tables } from './southbound.js';
+import {
+  type DatapathBinding,
+  type FdbRow,
+  isLocalnet,
+  type PortBinding,
+  southboundTables as tables,
+} from './southbound.js';
 
 export type LearnedRefusal =
   | 'invalid_mac'
@@ -81,11 +87,28 @@ function refuse(
   if (mac.length !== 6 || ((mac[0] ?? 0) & 1) === 1) return 'invalid_mac';
   if (datapath === undefined) return 'unknown_datapath';
   if (binding === undefined) return 'unknown_port';
-  const isHere =
-    chassis !== undefined && (binding.chassis === chassis || binding.additional_chassis.includes(chassis));
+  const isHere = isLocalnet(binding) ? holdsDatapath(model, chassis, datapath) : isBoundTo(binding, chassis);
   if (!isHere) return 'not_bound_here';
   const port = model.switchPort(binding.logical_port);
   return port !== undefined && learnsMacs(port) ? undefined : 'does_not_learn';
+}
+
+function isBoundTo(binding: PortBinding, chassis: Uuid | undefined): boolean {
+  return (
+    chassis !== undefined && (binding.chassis === chassis || binding.additional_chassis.includes(chassis))
+  );
+}
+
+/** A localnet port is bound to nobody; it is where its switch is. */
+function holdsDatapath(model: Model, chassis: Uuid | undefined, { _uuid }: DatapathBinding): boolean {
+  return chassis !== undefined && [...model.bindingsAt(chassis)].some(({ datapath }) => datapath === _uuid);
+}
+
+/** A VIF's MAC is seen on the physical network, too, by every other node: it stays the VIF's, as in OVN. */
+function isVifSeenFromOutside(model: Model, { datapathKey, portKey }: FdbWish, row: FdbRow): boolean {
+  const bindings = bindingsByKey(model, model.datapathWithKey(datapathKey));
+  const [wished, present] = [bindings.get(portKey), bindings.get(row.port_key)];
+  return wished !== undefined && isLocalnet(wished) && present?.type === '';
 }
 
 export type FdbWrite = 'learned' | 'moved' | 'refreshed';
@@ -109,6 +132,7 @@ export function planWish(model: Model, wish: FdbWish, hasTimestamp: boolean): Fd
   const isOlder = hasTimestamp && row.timestamp > seenMs;
   if (isOlder) return undefined;
   if (row.port_key !== portKey) {
+    if (isVifSeenFromOutside(model, wish, row)) return undefined;
     return { kind: 'moved', operation: update(tables.fdb, byUuid(row._uuid), values) };
   }
   const thresholdMs = ageThresholdSeconds(model.datapathWithKey(datapathKey)) * 1000;

@@ -8,11 +8,18 @@ import { hostsOf } from './chassis-store.js';
 import { ageThresholdSeconds } from './fdb-learning.js';
 import type { InvalidRow } from './invalid-row.js';
 import { learnsMacs } from './learns-macs.js';
+import { localnetFields } from './localnet.js';
 import { isDynamic, type MacAndAddresses, parseMacAndAddresses } from './lsp-addresses.js';
 import type { Model } from './model.js';
 import type { LogicalSwitch, LogicalSwitchPort } from './northbound.js';
 import { type IntentResource, type ResourceSet, resourceKey } from './resource.js';
-import { type DatapathBinding, logicalSwitchOf, parentOf, type PortBinding } from './southbound.js';
+import {
+  type DatapathBinding,
+  isLocalnet,
+  logicalSwitchOf,
+  parentOf,
+  type PortBinding,
+} from './southbound.js';
 
 export interface DatapathIntent {
   readonly resources: ResourceSet;
@@ -99,6 +106,7 @@ function portMessage(
     neighbours: neighbours(context, port, entries),
     parent: parentOf(binding) ?? '',
     tag: parentOf(binding) === undefined ? 0 : (binding.tag ?? 0),
+    ...(isLocalnet(binding) ? localnetFields(binding, port, invalid) : {}),
   };
 }
 

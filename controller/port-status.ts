@@ -6,7 +6,7 @@ import type { Controller } from './controller.js';
 import type { InvalidRow } from './invalid-row.js';
 import type { Node } from './node.js';
 import type { LogicalSwitch, LogicalSwitchPort } from './northbound.js';
-import { agentIdKey, isLocalport, parentOf, type PortBinding } from './southbound.js';
+import { agentIdKey, isLocalnet, isLocalport, parentOf, type PortBinding } from './southbound.js';
 
 export interface PortFilter {
   /** Name or uuid; empty = all. */
@@ -126,6 +126,7 @@ function problemsOf(
   );
   if (port.enabled === false) problems.push('the port is disabled (enabled=false)');
   if (binding === undefined) return [...problems, 'ovn-northd has not made a Port_Binding for it'];
+  if (isLocalnet(binding)) return [...problems, ...localnetProblems(controller, port.name)];
   if (isLocalport(binding)) return [...problems, ...localportProblems(plugged)];
   if (binding.type !== '') return [...problems, `ports of type ${binding.type} are not done yet`];
   const failure = controller.writeFailure('port', port.name);
@@ -137,6 +138,14 @@ function problemsOf(
   ];
   for (const each of plugged) problems.push(...plugProblems(controller, port.name, holders, each));
   return [...problems, ...holderProblems(controller, binding, holder, plugged)];
+}
+
+/** A localnet port is on every node that holds its switch. */
+function localnetProblems({ nodes }: Controller, port: string): readonly string[] {
+  return [...nodes.values()].flatMap((node) => {
+    const error = node.errors.get(`Port/${port}`);
+    return error === undefined ? [] : [`${node.name}: ${error.message}`];
+  });
 }
 
 /** A localport is bound to no node and may be on many. */

@@ -93,6 +93,11 @@ export function parentOf({ type, parent_port: parent }: PortBinding): string | u
   return type === '' && parent !== '' ? parent : undefined;
 }
 
+/** A switch's way to a physical network, on every node that is connected to that (ovn-sb(5) Port_Binding.type). */
+export function isLocalnet(binding: PortBinding): boolean {
+  return binding.type === 'localnet';
+}
+
 /** On every node that has its interface, and bound to none of them (ovn-sb(5) Port_Binding.type). */
 export function isLocalport(binding: PortBinding): boolean {
   return binding.type === 'localport';

@@ -125,9 +125,11 @@ function onSwitch(row: LogicalSwitch, option: string, detail: string): Unsupport
   return { kind: `other_config:${option}`, object: row.name, uuid: row._uuid, detail };
 }
 
+/** Of the other types of port nothing is done. */
+const supportedTypes: ReadonlySet<string> = new Set(['', 'localport', 'localnet']);
+
 const portTypes: ReadonlyMap<string, string> = new Map([
   ['router', 'The switch is not connected to its router.'],
-  ['localnet', 'The switch is not connected to a physical network.'],
   ['l2gateway', 'The switch is not connected to a physical network.'],
   ['vtep', 'The switch is not connected to the VTEP gateway.'],
   ['virtual', 'The virtual address is not bound to any of its parents.'],
@@ -139,7 +141,7 @@ const portTypes: ReadonlyMap<string, string> = new Map([
 
 function* portFeatures(nb: NorthboundContents): Iterable<Unsupported> {
   for (const row of nb.logicalSwitchPort) {
-    if (row.type !== '' && row.type !== 'localport') {
+    if (!supportedTypes.has(row.type)) {
       yield onPort(
         row,
         `type ${row.type}`,

@@ -4,7 +4,7 @@ import path from 'node:path';
 import type { Ifindex } from '../../common/addresses.js';
 import type { Attachment, AttachMode } from '../data-plane.js';
 import { listFolder, makeFolder, removePins } from './bpffs.js';
-import { attachFilter, createQdisc, detachFilter, readFilter, removeQdisc } from './clsact.js';
+import { attachFilter, createQdisc, detachFilter, type Filter, readFilter, removeQdisc } from './clsact.js';
 import { createTcxLink, readTcxLink, removeTcxLink, updateTcxLink } from './tcx.js';
 
 /**
@@ -19,13 +19,16 @@ export class Attachments {
   readonly #filtersFolder: string;
   readonly #programFd: number;
   readonly #programId: number;
+  readonly #priority: number;
 
-  constructor(bpffsDir: string, mode: AttachMode, programFd: number, programId: number) {
+  /** `priority`: place among our own programs on an interface, where the mode is clsact. */
+  constructor(bpffsDir: string, mode: AttachMode, programFd: number, programId: number, priority = 1) {
     this.#mode = mode;
     this.#linksFolder = path.join(bpffsDir, 'links');
     this.#filtersFolder = path.join(bpffsDir, 'filters');
     this.#programFd = programFd;
     this.#programId = programId;
+    this.#priority = priority;
     makeFolder(this.#linksFolder);
     makeFolder(this.#filtersFolder);
   }
@@ -58,10 +61,14 @@ export class Attachments {
     const hasLink = existsSync(link);
     const hasFilter = existsSync(path.join(this.#filtersFolder, String(ifindex)));
     if (hasLink && hasFilter) return false;
-    if (this.#mode === 'clsact') return hasFilter && readFilter(ifindex) === this.#programId;
+    if (this.#mode === 'clsact') return hasFilter && readFilter(this.#filter(ifindex)) === this.#programId;
     if (!hasLink) return false;
     const { ifindex: attachedTo, programId } = readTcxLink(link);
     return attachedTo === ifindex && programId === this.#programId;
+  }
+
+  #filter(ifindex: Ifindex): Filter {
+    return { ifindex, priority: this.#priority };
   }
 
   #attachTcx(ifindex: Ifindex): void {
@@ -80,10 +87,10 @@ export class Attachments {
     const marker = path.join(this.#filtersFolder, String(ifindex));
     const qdiscMarker = path.join(marker, 'qdisc');
     /* A marker without a filter may be of an earlier interface with this number: its qdisc is not this one's. */
-    if (existsSync(marker) && readFilter(ifindex) === undefined) removePins(marker);
+    if (existsSync(marker) && readFilter(this.#filter(ifindex)) === undefined) removePins(marker);
     const createdQdisc = createQdisc(ifindex);
     makeFolder(createdQdisc ? qdiscMarker : marker);
-    attachFilter(this.#programFd, ifindex);
+    attachFilter(this.#programFd, this.#filter(ifindex));
   }
 
   #detachTcx(ifindex: Ifindex): void {
@@ -94,7 +101,7 @@ export class Attachments {
   #detachClsact(ifindex: Ifindex): void {
     const marker = path.join(this.#filtersFolder, String(ifindex));
     if (!existsSync(marker)) return;
-    detachFilter(ifindex);
+    detachFilter(this.#filter(ifindex));
     if (existsSync(path.join(marker, 'qdisc'))) removeQdisc(ifindex);
     removePins(marker);
   }

@@ -9,15 +9,20 @@ const attachIngress = 1;
 const attachIngressAndEgress = 3;
 const replaceFlag = 1;
 
-/** Handle and priority of our filter. Priority 1: a filter before ours could let packets past it. */
+/** Our filter on an interface; one program each, as an interface of the underlay may be an uplink, too. */
+export interface Filter {
+  readonly ifindex: Ifindex;
+  /** Low ones come first: a filter before ours could let packets past it. */
+  readonly priority: number;
+}
+
 const filterHandle = 0x494f564e;
-const filterPriority = 1;
 
 const { EEXIST, EINVAL, ENODEV, ENOENT } = os.constants.errno;
 
 /** Whether an interface has our filter; the id of its program if so. Neither when the interface is gone. */
-export function readFilter(ifindex: Ifindex): number | undefined {
-  const options = filterOptions(0, 0);
+export function readFilter({ ifindex, priority }: Filter): number | undefined {
+  const options = filterOptions(priority, 0, 0);
   const result = libbpf().bpf_tc_query(hook(ifindex, attachIngress), options);
   if (result === -ENOENT || result === -ENODEV || result === -EINVAL) return undefined;
   check(result, `read the tc filter of interface ${ifindex}`, { ifindex });
@@ -33,15 +38,19 @@ export function createQdisc(ifindex: Ifindex): boolean {
 }
 
 /** Attaches the program as our filter, in place of the one that is there, atomically. */
-export function attachFilter(programFd: number, ifindex: Ifindex): void {
-  const result = libbpf().bpf_tc_attach(hook(ifindex, attachIngress), filterOptions(programFd, replaceFlag));
+export function attachFilter(programFd: number, { ifindex, priority }: Filter): void {
+  const result = libbpf().bpf_tc_attach(
+    hook(ifindex, attachIngress),
+    filterOptions(priority, programFd, replaceFlag),
+  );
   check(result, `attach to interface ${ifindex} by clsact`, { ifindex });
 }
 
 /** Removes our filter where it is. */
-export function detachFilter(ifindex: Ifindex): void {
-  if (readFilter(ifindex) === undefined) return;
-  const result = libbpf().bpf_tc_detach(hook(ifindex, attachIngress), filterOptions(0, 0));
+export function detachFilter(filter: Filter): void {
+  if (readFilter(filter) === undefined) return;
+  const { ifindex, priority } = filter;
+  const result = libbpf().bpf_tc_detach(hook(ifindex, attachIngress), filterOptions(priority, 0, 0));
   if (result === -ENOENT || result === -ENODEV) return;
   check(result, `detach from interface ${ifindex}`, { ifindex });
 }
@@ -64,12 +73,12 @@ function hook(ifindex: Ifindex, attachPoint: number): Buffer {
 }
 
 /** struct bpf_tc_opts */
-function filterOptions(programFd: number, flags: number): Buffer {
+function filterOptions(priority: number, programFd: number, flags: number): Buffer {
   const bytes = Buffer.alloc(32);
   bytes.writeBigUInt64LE(32n, 0);
   bytes.writeInt32LE(programFd, 8);
   bytes.writeUInt32LE(flags, 12);
   bytes.writeUInt32LE(filterHandle, 20);
-  bytes.writeUInt32LE(filterPriority, 24);
+  bytes.writeUInt32LE(priority, 24);
   return bytes;
 }

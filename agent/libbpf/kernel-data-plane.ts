@@ -112,7 +112,8 @@ export class KernelDataPlane implements DataPlane, LearningPlane {
     this.#attachments = new Map(
       Array.from(programFds, ([name, fd]) => {
         const folder = name === 'vif_ingress' ? bpffsDir : path.join(bpffsDir, name);
-        return [name, new Attachments(folder, this.attachMode, fd, readProgramInfo(fd).id)];
+        const priority = name === 'uplink_ingress' ? 2 : 1;
+        return [name, new Attachments(folder, this.attachMode, fd, readProgramInfo(fd).id, priority)];
       }),
     );
   }

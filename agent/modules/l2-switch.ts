@@ -9,6 +9,7 @@ import {
   portFlags,
 } from '../../generated/bpf/layouts.js';
 import type { PortIntent } from '../intent.js';
+import { localnetsByDatapath } from '../localnets.js';
 import type { ResourceProblem } from '../resources.js';
 import {
   hexKey,
@@ -33,6 +34,7 @@ const awaitFlags: ReadonlyMap<string, number> = new Map([
   ['garp', portFlags.PORT_AWAITS_GARP],
   ['na', portFlags.PORT_AWAITS_NA],
 ]);
+const serviceTag = 0x88a8;
 
 function flagsOf({ port, device, vlanPassthru, awaits }: PluggedPort): number {
   let flags = 0;
@@ -41,7 +43,11 @@ function flagsOf({ port, device, vlanPassthru, awaits }: PluggedPort): number {
   if (port.enabled) flags |= portFlags.PORT_ENABLED;
   if (port.learnsMacs) flags |= portFlags.PORT_LEARNS;
   if (port.portSecurity.length > 0) flags |= portFlags.PORT_SECURITY;
-  if (device.kind === 'veth' && device.peerInOtherNamespace) flags |= portFlags.PORT_REDIRECT_PEER;
+  if (port.type === 'localport') flags |= portFlags.PORT_LOCALPORT;
+  // What leaves by an uplink is on the wire, whoever holds the other end.
+  if (port.type === 'localnet') flags |= portFlags.PORT_LOCALNET;
+  else if (device.kind === 'veth' && device.peerInOtherNamespace) flags |= portFlags.PORT_REDIRECT_PEER;
+  if (port.type === 'localnet' && port.ethtype === serviceTag) flags |= portFlags.PORT_SERVICE_TAG;
   const allListIp6 = port.portSecurity.every(({ addresses }) =>
     addresses.some(({ address }) => address.length === 16),
   );
@@ -49,7 +55,7 @@ function flagsOf({ port, device, vlanPassthru, awaits }: PluggedPort): number {
   return flags;
 }
 
-function portEntries(plugged: PluggedPort): TableEntry[] {
+function portEntries(plugged: PluggedPort, localnets: ReadonlyMap<number, PluggedPort>): TableEntry[] {
   const { port, datapathKey, device, vlanId, slot } = plugged;
   const owner = portRef(port);
   const value = encodePort({
@@ -58,6 +64,7 @@ function portEntries(plugged: PluggedPort): TableEntry[] {
     ifindex: device.ifindex,
     flags: flagsOf(plugged),
     vlanId,
+    localnetSlot: localnets.get(datapathKey)?.slot ?? 0,
   });
   return [
     { table: 'ports', key: hexKey(encodeUint32(slot)), value, owner },
@@ -168,6 +175,8 @@ export const l2Switch: IoModule = {
   compute: (input) => {
     const { entries, problems } = destinations(input);
     const lists = groupsOf(input).flatMap(listEntries);
-    return { entries: [...input.plugged.flatMap(portEntries), ...entries, ...lists], problems };
+    const localnets = localnetsByDatapath(input.plugged);
+    const ports = input.plugged.flatMap((each) => portEntries(each, localnets));
+    return { entries: [...ports, ...entries, ...lists], problems };
   },
 };

@@ -12,6 +12,7 @@ import {
   tunnelFlags,
   tunnelType,
 } from '../../generated/bpf/layouts.js';
+import { localnetsByDatapath } from '../localnets.js';
 import type { ResourceProblem } from '../resources.js';
 import type { TunnelEndpoint, TunnelType } from '../tunnel-endpoints.js';
 import { isAtSeveralPlaces, type Tunnel, type TunnelPlan, tunnelsTo } from '../tunnels.js';
@@ -138,19 +139,21 @@ function placeEntries({ switches, ports, plugged, tunnelPlan }: ModuleInput): re
   ];
 }
 
-/** The tunnels of each multicast group as a list: one copy goes to each chassis that hosts enabled members. */
+/**
+ * The tunnels of each multicast group as a list: one copy goes to each chassis that hosts enabled members. Those of a
+ * switch with a physical network here get theirs by that, but for what goes to a port at several places.
+ */
 function remoteLists({ ports, plugged, tunnelPlan }: ModuleInput): readonly TableEntry[] {
   const slots = slotsOf(plugged);
+  const localnets = localnetsByDatapath(plugged);
   const groups = new Map<string, { datapathKey: number; groupKey: number; tunnels: Map<number, string> }>();
   for (const each of ports) {
     const { port, datapathKey } = each;
     if (!port.enabled) continue;
-    const isCopied = isAtSeveralPlaces(
-      each,
-      slots.get(placeName(datapathKey, port.portKey)) ?? 0,
-      tunnelPlan,
-    );
-    for (const groupKey of [...port.multicastGroups, ...(isCopied ? [port.portKey] : [])]) {
+    const slot = slots.get(placeName(datapathKey, port.portKey)) ?? 0;
+    const isCopied = isAtSeveralPlaces(each, slot, tunnelPlan);
+    const multicastGroups = localnets.has(datapathKey) ? [] : port.multicastGroups;
+    for (const groupKey of [...multicastGroups, ...(isCopied ? [port.portKey] : [])]) {
       const name = placeName(datapathKey, groupKey);
       const group = groups.get(name) ?? { datapathKey, groupKey, tunnels: new Map<number, string>() };
       for (const { id, type, chassis } of tunnelsTo(each, tunnelPlan)) {

@@ -32,6 +32,7 @@ const headerLength = 16;
 const interfaceInfoLength = 16;
 const flagUp = 0x1;
 const flagRunning = 0x40;
+const flagPromiscuous = 0x100;
 
 const linkAttributes = {
   address: 1,
@@ -74,6 +75,8 @@ export interface Link {
   /** IFLA_INFO_KIND: 'veth', 'tun', 'vxlan' ...; empty for physical interfaces and loopback. */
   readonly kind: string;
   readonly peerInOtherNamespace: boolean;
+  /** As somebody has set it, not what packet sockets ask for. */
+  readonly promiscuous: boolean;
   /** The other end of a veth, or the lower interface; counted in its own namespace. */
   readonly peerIfindex?: Ifindex;
   readonly masterIndex?: Ifindex;
@@ -122,6 +125,7 @@ export function decodeLink(payload: Buffer): Link | undefined {
     operUp: (flags & flagRunning) !== 0,
     kind: readText(info.get(linkInfoKind) ?? Buffer.alloc(0)),
     peerInOtherNamespace: attributes.has(linkAttributes.linkNetnsid),
+    promiscuous: (flags & flagPromiscuous) !== 0,
     ...(peer !== undefined && { peerIfindex: peer }),
     ...(master !== undefined && { masterIndex: master }),
   };
@@ -187,6 +191,12 @@ export function encodeSetUpSilent(sequence: number, ifindex: Ifindex): Buffer {
 export function encodeSetUp(sequence: number, ifindex: Ifindex): Buffer {
   const flags = requestFlags.request | requestFlags.acknowledge;
   return encodeMessage(messageTypes.newLink, flags, sequence, [interfaceInfo(ifindex, flagUp, flagUp)]);
+}
+
+export function encodeSetPromiscuous(sequence: number, ifindex: Ifindex, on: boolean): Buffer {
+  const flags = requestFlags.request | requestFlags.acknowledge;
+  const info = interfaceInfo(ifindex, on ? flagPromiscuous : 0, flagPromiscuous);
+  return encodeMessage(messageTypes.newLink, flags, sequence, [info]);
 }
 
 /** What a device of the node's relay is to be. */

@@ -13,6 +13,7 @@ import {
   encodeDeleteLink,
   encodeGetFilters,
   encodeGetLink,
+  encodeSetPromiscuous,
   encodeSetUp,
   encodeSetUpSilent,
   type Link,
@@ -55,6 +56,11 @@ export function createVeth(name: string, peerName: string, mac?: Mac): void {
 
 export function setUp(ifindex: Ifindex): void {
   request(`set interface ${ifindex} up`, encodeSetUp(sequence, ifindex));
+}
+
+export function setPromiscuous(ifindex: Ifindex, on: boolean): void {
+  const what = `make interface ${ifindex} ${on ? '' : 'not '}promiscuous`;
+  request(what, encodeSetPromiscuous(sequence, ifindex, on));
 }
 
 /** Makes one end of the node's relay what it has to be (bpf/tunnel.h). */

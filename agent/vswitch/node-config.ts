@@ -1,4 +1,5 @@
 import { formatIp, parseIp } from '../../common/addresses.js';
+import { type BridgeMappings, parseBridgeMappings } from './bridge-mappings.js';
 import { suppliedInterfaceTypes } from './interface-types.js';
 import type { OpenVswitchRow } from './tables.js';
 import type { Topology } from './topology.js';
@@ -21,6 +22,7 @@ export interface ChassisConfig {
 /** The agent's part of Open_vSwitch.external_ids (ovn-controller(8), "CONFIGURATION"). */
 export interface NodeConfig {
   readonly integrationBridge: string;
+  readonly bridgeMappings: BridgeMappings;
   /** external_ids:iovn-controller */
   readonly controller: string | undefined;
   /** Undefined while something is missing that a chassis can't do without: see `problem`. */
@@ -97,6 +99,7 @@ export function readNodeConfig(topology: Topology, osHostname: string): NodeConf
     const problem = 'the database has no Open_vSwitch row: nobody has initialized it (ovs-vsctl init)';
     return {
       integrationBridge: defaultBridge,
+      bridgeMappings: new Map(),
       controller: undefined,
       chassis: undefined,
       problem,
@@ -108,6 +111,7 @@ export function readNodeConfig(topology: Topology, osHostname: string): NodeConf
   const integrationBridge = lookup('ovn-bridge') ?? defaultBridge;
   const controller = lookup('iovn-controller');
   const systemId = row.external_ids.get('system-id');
+  const bridgeMappings = parseBridgeMappings(lookup('ovn-bridge-mappings') ?? '', warnings);
   const encaps = readEncaps(lookup, warnings);
   const problem = missing(systemId, encaps);
   const chassis =
@@ -120,5 +124,5 @@ export function readNodeConfig(topology: Topology, osHostname: string): NodeConf
           otherConfig: otherConfig(topology, row, lookup, integrationBridge),
           transportZones: list(lookup('ovn-transport-zones')),
         };
-  return { integrationBridge, controller, chassis, problem, warnings };
+  return { integrationBridge, bridgeMappings, controller, chassis, problem, warnings };
 }

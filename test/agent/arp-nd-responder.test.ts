@@ -30,6 +30,8 @@ function port(name: string, portKey: number, neighbours: Record<string, string>)
     binding: '',
     parent: '',
     tag: 0,
+    networkName: '',
+    ethtype: 0,
   };
 }
 

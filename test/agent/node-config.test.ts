@@ -19,6 +19,7 @@ function read(
 test('the least a node needs, and what ovn-controller fills in', (t) => {
   t.deepEqual(read(minimal), {
     integrationBridge: 'br-int',
+    bridgeMappings: new Map(),
     controller: undefined,
     chassis: {
       name: 'hv1',
@@ -62,6 +63,7 @@ test('everything that is configured goes into the chassis', (t) => {
   });
   t.is(config.integrationBridge, 'br-ovn');
   t.is(config.controller, '192.0.2.9:6650');
+  t.deepEqual([...config.bridgeMappings], [['physnet1', 'br-ex']]);
   const options = { csum: 'false' };
   t.deepEqual(config.chassis?.encaps, [
     { type: 'geneve', ip: '192.0.2.2', options },
@@ -88,10 +90,13 @@ test('KEY-<system-id> is read before KEY', (t) => {
     'ovn-bridge-hv1': 'br-hv1',
     'ovn-encap-ip-hv1': '192.0.2.77',
     'iovn-controller-hv1': '192.0.2.9:1',
+    'ovn-bridge-mappings': 'net:br-ex',
+    'ovn-bridge-mappings-hv1': 'net:br-hv1',
     'hostname-hv1': 'mine',
     'hostname-hv2': 'not mine',
   });
   t.is(config.integrationBridge, 'br-hv1');
+  t.is(config.bridgeMappings.get('net'), 'br-hv1');
   t.is(config.controller, '192.0.2.9:1');
   t.is(config.chassis?.encaps[0]?.ip, '192.0.2.77');
   t.is(config.chassis?.hostname, 'mine');

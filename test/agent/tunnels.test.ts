@@ -137,6 +137,8 @@ function port(name: string, portKey: number, on: string, more: Partial<PortInten
     binding: name,
     parent: '',
     tag: 0,
+    networkName: '',
+    ethtype: 0,
     ...more,
   };
 }

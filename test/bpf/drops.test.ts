@@ -244,6 +244,28 @@ const cases: readonly Case[] = [
       ),
   },
   {
+    reason: 'localport_leaves_node',
+    title: 'from a localport to a port that is elsewhere',
+    frame: frame(ping4(), macOf(9)),
+    arrange: (network) => {
+      network.setFlags(1, portFlags.PORT_ENABLED | portFlags.PORT_LOCALPORT);
+      network.harness.put(
+        'destinations',
+        { datapathKey, mac: macBytes(mac(macOf(9))) },
+        { portKey: 19, slot: 0 },
+      );
+    },
+  },
+  {
+    reason: 'localport_leaves_node',
+    title: 'from a localport to a physical network',
+    frame: frame(ping4()),
+    arrange: (network) => {
+      network.setFlags(1, portFlags.PORT_ENABLED | portFlags.PORT_LOCALPORT);
+      network.setFlags(2, portFlags.PORT_ENABLED | portFlags.PORT_LOCALNET);
+    },
+  },
+  {
     reason: 'no_receiver',
     title: 'a broadcast with nobody else there',
     frame: frame(ping4(), broadcast),

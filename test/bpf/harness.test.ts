@@ -21,7 +21,14 @@ function openTwoPorts(t: { teardown: (close: () => void) => void }, name: string
   devices.forEach((ifindex, index) => {
     const slot = index + 1;
     const portKey = 10 + slot;
-    harness.put('ports', slot, { datapathKey, portKey, ifindex, flags: portFlags.PORT_ENABLED, vlanId: 0 });
+    harness.put('ports', slot, {
+      datapathKey,
+      portKey,
+      ifindex,
+      flags: portFlags.PORT_ENABLED,
+      vlanId: 0,
+      localnetSlot: 0,
+    });
     harness.put('ports_by_interface', { ifindex, vlanId: 0 }, slot);
     harness.put(
       'destinations',

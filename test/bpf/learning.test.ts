@@ -28,7 +28,14 @@ function openSwitch(t: ExecutionContext, name: string, sizes: Readonly<Record<st
   const devices = [1, 2, 3].map((slot) => createDevice(`${name}${slot}`));
   const setFlags = (slot: number, flags: number): void => {
     const ifindex = devices[slot - 1] ?? 0;
-    harness.put('ports', slot, { datapathKey, portKey: 10 + slot, ifindex, flags, vlanId: 0 });
+    harness.put('ports', slot, {
+      datapathKey,
+      portKey: 10 + slot,
+      ifindex,
+      flags,
+      vlanId: 0,
+      localnetSlot: 0,
+    });
     harness.put('ports_by_interface', { ifindex, vlanId: 0 }, slot);
   };
   for (const slot of [1, 2, 3]) setFlags(slot, PORT_ENABLED | PORT_LEARNS);

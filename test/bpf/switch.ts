@@ -77,7 +77,14 @@ export class TestSwitch {
   }
 
   setFlags(port: number, flags: number, ifindex = this.deviceOf(port)): void {
-    this.harness.put('ports', port, { datapathKey, portKey: 10 + port, ifindex, flags, vlanId: 0 });
+    this.harness.put('ports', port, {
+      datapathKey,
+      portKey: 10 + port,
+      ifindex,
+      flags,
+      vlanId: 0,
+      localnetSlot: 0,
+    });
   }
 
   /** Turns port security on, with one entry: the port's MAC, and the addresses where some are given. */

@@ -106,6 +106,7 @@ test('a disabled TAP gets nothing from the program', (t) => {
     ifindex: network.deviceOf(2),
     flags: portFlags.PORT_SECURITY,
     vlanId: 0,
+    localnetSlot: 0,
   });
   from.send(ping);
   t.deepEqual(network.harness.drops(2), { egress_port_disabled: 1 });

@@ -41,7 +41,14 @@ function openNested(t: ExecutionContext): TestSwitch {
   const network = TestSwitch.open(t, 2);
   const ifindex = network.deviceOf(1);
   const { harness } = network;
-  const port = { datapathKey, portKey: 10 + nestedSlot, ifindex, flags: PORT_ENABLED, vlanId: nestedTag };
+  const port = {
+    datapathKey,
+    portKey: 10 + nestedSlot,
+    ifindex,
+    flags: PORT_ENABLED,
+    vlanId: nestedTag,
+    localnetSlot: 0,
+  };
   harness.put('ports', nestedSlot, port);
   harness.put('ports_by_interface', { ifindex, vlanId: nestedTag }, nestedSlot);
   const destination = { portKey: 10 + nestedSlot, slot: nestedSlot };
@@ -111,7 +118,13 @@ test('a second tag behind that of a nested port is dropped', (t) => {
 test('the port security of a nested port', (t) => {
   const network = openNested(t);
   const key = { slot: nestedSlot, mac: macBytes(mac(macOf(nestedSlot))) };
-  const port = { datapathKey, portKey: 10 + nestedSlot, ifindex: network.deviceOf(1), vlanId: nestedTag };
+  const port = {
+    datapathKey,
+    portKey: 10 + nestedSlot,
+    ifindex: network.deviceOf(1),
+    vlanId: nestedTag,
+    localnetSlot: 0,
+  };
   network.harness.put('ports', nestedSlot, { ...port, flags: PORT_ENABLED | PORT_SECURITY });
   network.harness.put('allowed_macs', key, { flags: 1 });
   t.is(network.send(1, tagged(ping(nestedSlot, 2), { tci: nestedTag })).verdict, verdicts.redirect);

@@ -242,6 +242,10 @@ test('which ports learn', (t) => {
   t.false(learns({ addresses: ['unknown'], portSecurity: ['00:00:00:00:00:01'] }));
   t.false(learns({ addresses: ['00:00:00:00:00:01'] }));
   t.false(learns({ addresses: ['unknown'], type: 'localnet' }));
+  const options = { localnet_learn_fdb: 'true' };
+  t.true(learns({ addresses: ['unknown'], type: 'localnet', options }));
+  t.false(learns({ addresses: [], type: 'localnet', options }));
+  t.false(learns({ addresses: ['unknown'], type: 'router', options }));
 });
 
 test('refusals are logged at once, then summed up', (t) => {

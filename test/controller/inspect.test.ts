@@ -97,7 +97,7 @@ test('each port says in words why it is not up', async (t) => {
   const sw1 = world.addSwitch('sw1');
   for (const name of ['bare', 'broken', 'failing', 'good', 'loose']) world.addPort(sw0, name);
   world.addPort(sw1, 'wanted', { options: { 'requested-chassis': 'elsewhere' } });
-  world.addPort(sw1, 'vlan', { type: 'localnet' });
+  world.addPort(sw1, 'vlan', { type: 'l2gateway' });
   world.addPort(sw1, 'off', { enabled: false });
   const agent = harness.agent('hv1');
   agent.plug('broken', { error: 'no such device' });
@@ -114,7 +114,7 @@ test('each port says in words why it is not up', async (t) => {
   t.regex(problems('bare'), /no interface on any connected node has iface-id bare/);
   t.regex(problems('broken'), /tap-broken on hv1: no such device/);
   t.regex(problems('wanted'), /tap-wanted on hv1: .*requested-chassis.* elsewhere/);
-  t.regex(problems('vlan'), /localnet/);
+  t.regex(problems('vlan'), /l2gateway/);
   t.regex(problems('off'), /disabled/);
   t.like(shown.get('good'), { switch: 'sw0', chassis: 'hv1', interface: 'tap-good', up: true, problems: [] });
   t.deepEqual(

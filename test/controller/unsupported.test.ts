@@ -83,11 +83,12 @@ test('what a port asks for', (t) => {
   const world = new World();
   const sw0 = world.addSwitch('sw0');
   world.addPort(sw0, 'net', { type: 'localnet' });
+  world.addPort(sw0, 'gw', { type: 'l2gateway' });
   const lp1 = world.addPort(sw0, 'lp1', { options: { arp_proxy: '10.0.0.9', qos_max_rate: '1000' } });
   world.nb.put('logicalSwitchPort', { dhcpv4_options: newUuid(), mirror_rules: [newUuid()] }, lp1.nb);
   const kinds = shown(world);
   for (const kind of [
-    'Logical_Switch_Port type localnet: net',
+    'Logical_Switch_Port type l2gateway: gw',
     'Logical_Switch_Port options:arp_proxy: lp1',
     'Logical_Switch_Port options:qos_max_rate: lp1',
     'Logical_Switch_Port dhcpv4_options: lp1',

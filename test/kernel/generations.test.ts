@@ -46,7 +46,14 @@ function fill(plane: DataPlane, guests: readonly Guest[]): void {
     const slot = index + 1;
     const key = hex(encodeUint32(slot));
     const { ifindex } = guest;
-    const port = { datapathKey, portKey: slot, ifindex, flags: portFlags.PORT_ENABLED, vlanId: 0 };
+    const port = {
+      datapathKey,
+      portKey: slot,
+      ifindex,
+      flags: portFlags.PORT_ENABLED,
+      vlanId: 0,
+      localnetSlot: 0,
+    };
     const destination = { datapathKey, mac: macBytes(mac(guest.mac)) };
     plane.writeEntries('ports', new Map([[key, encodePort(port)]]));
     const from = hex(encodeInterfaceKey({ ifindex, vlanId: 0 }));

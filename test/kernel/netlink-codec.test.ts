@@ -48,6 +48,7 @@ test('a veth whose other end is in another namespace', (t) => {
       operUp: true,
       kind: 'veth',
       peerInOtherNamespace: true,
+      promiscuous: false,
       peerIfindex: 7 as Ifindex,
     },
   );
@@ -65,6 +66,7 @@ test('what is not said is absent, off or zero', (t) => {
     operUp: false,
     kind: '',
     peerInOtherNamespace: false,
+    promiscuous: false,
   });
   t.is(decodeLink(link(name, attribute(10, '09000000')))?.masterIndex, 9 as Ifindex);
   t.is(decodeLink(link(mtu)), undefined);

@@ -84,6 +84,13 @@ export class FakeDevices implements Devices {
     this.#notify();
   }
 
+  setPromiscuous(ifindex: Ifindex, promiscuous: boolean): void {
+    for (const link of [...this.#links.values()]) {
+      if (link.ifindex === ifindex) this.#links.set(link.name, { ...link, promiscuous });
+    }
+    this.#notify();
+  }
+
   configureRelay(ifindex: Ifindex): void {
     for (const link of [...this.#links.values()]) {
       if (link.ifindex === ifindex)
