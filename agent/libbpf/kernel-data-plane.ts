@@ -18,6 +18,7 @@ import {
 } from '../data-plane.js';
 import type { DropSample, DropSource } from '../drops/drop-source.js';
 import type { LearningPlane, MacEvent } from '../fdb/fdb-table.js';
+import type { ProgramSource, ProgramStatus } from '../inspect/program-source.js';
 import { Attachments } from './attachments.js';
 import { prepareBpffs, removePinnedFolder, removePins } from './bpffs.js';
 import { carryOver } from './carry-over.js';
@@ -26,7 +27,13 @@ import { type Generation, openGeneration, otherGenerations } from './generations
 import { KernelError, requireKernel, withKernelError } from './kernel-error.js';
 import { KernelFdb } from './kernel-fdb.js';
 import { type MapSizes, requireLibbpf } from './kernel-object.js';
-import { readProgramInfo, type TestContext, type TestRun, testRun } from './kernel-program.js';
+import {
+  readProgramInfo,
+  readProgramMemory,
+  type TestContext,
+  type TestRun,
+  testRun,
+} from './kernel-program.js';
 import { KernelTables } from './tables.js';
 import { hasTcx } from './tcx.js';
 
@@ -83,7 +90,7 @@ export function slotMapSizes(maxPorts: number): MapSizes {
 }
 
 /** The DataPlane that is the kernel's. Made by `openDataPlane`. */
-export class KernelDataPlane implements DataPlane, LearningPlane, DropSource {
+export class KernelDataPlane implements DataPlane, LearningPlane, DropSource, ProgramSource {
   readonly attachMode: AttachMode;
   /** True when the tables are those of an earlier process, as it left them. */
   readonly adopted: boolean;
@@ -169,6 +176,14 @@ export class KernelDataPlane implements DataPlane, LearningPlane, DropSource {
 
   lostDropSamples(): bigint {
     return this.#tables.lostDropSamples();
+  }
+
+  readPrograms(): readonly ProgramStatus[] {
+    return Array.from(this.#programFds, ([name, fd]) => ({
+      name,
+      ...readProgramInfo(fd),
+      memoryBytes: readProgramMemory(fd),
+    }));
   }
 
   usage(): readonly TableUsage[] {
