@@ -26,6 +26,7 @@ import {
   verifyNodes,
 } from './node-commands.js';
 import { top } from './top.js';
+import { showWhy } from './why.js';
 
 const eventTypes = ['drop', 'mac', 'link', 'intent', 'applied'] as const;
 const exitCodeHelp = `
@@ -122,6 +123,15 @@ function addNetworkCommands(program: Command): void {
 }
 
 function addPacketCommands(program: Command): void {
+  program
+    .command('why')
+    .description('everything about one port on a page: bound, up, programmed, what it drops and why')
+    .argument('<PORT>', 'Logical_Switch_Port.name')
+    .action((port: string) =>
+      execute(program, (connection) =>
+        showWhy(port, connection.isLocal ? undefined : connection.controller(), connection.nodes()),
+      ),
+    );
   program
     .command('drops')
     .description('what is dropped: where, why, since when, which NB row decided, and the last such packet')

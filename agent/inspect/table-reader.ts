@@ -2,7 +2,7 @@ import { IovnError } from '../../common/errors.js';
 import { encodeFdbEntry } from '../../generated/bpf/layouts.js';
 import type { TableEntryInput } from '../../generated/proto/iovn/v1/TableEntry.js';
 import type { DataPlane } from '../data-plane.js';
-import type { LearningPlane } from '../fdb/fdb-table.js';
+import type { FdbTable } from '../fdb/fdb-table.js';
 import { isShownTable, keyText, type ShownTable, shownTables, valueText } from './table-text.js';
 
 /** Entries of a reply: some 100 KB. */
@@ -14,12 +14,13 @@ export function* pieces<T>(all: readonly T[]): Generator<T[]> {
     yield all.slice(from, from + entriesPerPiece);
 }
 
+/** What of a data plane can be shown entry by entry. */
+export interface ReadablePlane extends Pick<DataPlane, 'readTable'> {
+  readonly fdb: Pick<FdbTable, 'chunks'>;
+}
+
 /** Throws IovnError 'unknown_map', which names those that there are. */
-export function* readTable(
-  plane: DataPlane & LearningPlane,
-  map: string,
-  limit: number,
-): Generator<TableEntryInput[]> {
+export function* readTable(plane: ReadablePlane, map: string, limit: number): Generator<TableEntryInput[]> {
   if (!isShownTable(map)) {
     throw new IovnError(
       'unknown_map',
@@ -37,10 +38,7 @@ export function* readTable(
   }
 }
 
-function* chunksOf(
-  plane: DataPlane & LearningPlane,
-  map: ShownTable,
-): Generator<ReadonlyMap<string, Uint8Array>> {
+function* chunksOf(plane: ReadablePlane, map: ShownTable): Generator<ReadonlyMap<string, Uint8Array>> {
   if (map !== 'fdb') {
     yield plane.readTable(map);
     return;

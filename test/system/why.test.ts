@@ -61,6 +61,26 @@ test.serial('a VM with a wrong address: what is dropped, by which row, and as it
   });
   t.true((drop?.packets ?? 0) > 0);
 
+  const why = await controller.iovn('why', 'vm2');
+  t.is(why.status, 0, why.stderr);
+  t.regex(why.stdout, /^Port +vm2 of switch sw0$/m);
+  t.regex(why.stdout, /^Bound +to hv1, whose agent is connected for \d+ s$/m);
+  t.regex(why.stdout, /^Programmed +yes: slot \d, hook (tcx|clsact)$/m);
+  t.regex(
+    why.stdout,
+    new RegExp(
+      `port_security_arp .*Logical_Switch_Port vm2 \\(${drop?.row_uuid ?? '-'}\\) port_security$`,
+      'm',
+    ),
+  );
+  t.regex(why.stdout, /last: .*ARP who-has 10\.0\.0\.1 tell 10\.0\.0\.99/);
+  t.regex(why.stdout, /ovn-nbctl lsp-set-port-security vm2/);
+  const similar = await controller.iovn('why', 'vm22');
+  t.deepEqual(
+    [similar.status, similar.stderr],
+    [1, "iovn: there is no logical port 'vm22'; did you mean 'vm2'?\n"],
+  );
+
   await central.nbctl('--wait=hv', 'lsp-set-enabled', 'vm1', 'disabled');
   await waitFor('new intent is shown', () => monitored.log().includes('"intent"'));
   await runOk(['ip', '-n', hypervisor.namespace.name, 'link', 'set', vm1.tap, 'down']);
@@ -96,6 +116,7 @@ test.serial(
     t.is(mapping.status, 0, mapping.stderr);
     t.regex(mapping.stdout, /vm1 +sw0 +hv1 +\S+ +(tcx|clsact) +\d+ +\d+\/\d+ +l2-switch: ports/);
     t.is((await iovnOnNode(hypervisor, 'verify')).status, 0);
+    t.regex((await iovnOnNode(hypervisor, 'why', 'vm1')).stdout, /^ +- hv1 has no controller \(\S+\)/m);
     const modules = await iovnOnNode(hypervisor, 'modules', '--json');
     const [own] = JSON.parse(modules.stdout) as {
       programs: { name: string; verified_instructions: number; interfaces: string[] }[];
