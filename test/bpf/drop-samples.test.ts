@@ -11,6 +11,8 @@ import { ip4Of, macOf, TestSwitch } from './switch.js';
 
 enterPrivateNamespaces();
 
+/* One after the other: each watches, and that takes a thread of libuv's few. */
+
 const ping = ipv4({ source: ip4Of(1), destination: ip4Of(2) }, icmp());
 
 function frame(payload: Payload = ping, destination = macOf(9), vlan?: number): Uint8Array {
@@ -30,7 +32,7 @@ function watch(t: ExecutionContext, { harness }: TestSwitch): readonly DropSampl
   return samples;
 }
 
-test('a drop is shown with its reason, place and first bytes', async (t) => {
+test.serial('a drop is shown with its reason, place and first bytes', async (t) => {
   const network = TestSwitch.open(t, 2);
   const samples = watch(t, network);
   const long = frame(
@@ -50,23 +52,26 @@ test('a drop is shown with its reason, place and first bytes', async (t) => {
   t.deepEqual(Uint8Array.from(sample.head), long.subarray(0, dropSampleLimits.SAMPLE_HEAD_LENGTH));
 });
 
-test('a short frame is shown whole, and a tag beside the packet is where it is on a wire', async (t) => {
-  const network = TestSwitch.open(t, 2);
-  const samples = watch(t, network);
-  network.send(1, frame());
-  const tagged = frame(ping, macOf(2), 5);
-  network.send(1, tagged);
-  await waitFor('both samples', () => samples.length === 2);
-  t.deepEqual(
-    samples.map(({ head, length }) => [Uint8Array.from(head), length]),
-    [
-      [frame(), frame().length],
-      [tagged, tagged.length],
-    ],
-  );
-});
+test.serial(
+  'a short frame is shown whole, and a tag beside the packet is where it is on a wire',
+  async (t) => {
+    const network = TestSwitch.open(t, 2);
+    const samples = watch(t, network);
+    network.send(1, frame());
+    const tagged = frame(ping, macOf(2), 5);
+    network.send(1, tagged);
+    await waitFor('both samples', () => samples.length === 2);
+    t.deepEqual(
+      samples.map(({ head, length }) => [Uint8Array.from(head), length]),
+      [
+        [frame(), frame().length],
+        [tagged, tagged.length],
+      ],
+    );
+  },
+);
 
-test('a receiver that refuses is named by its slot', async (t) => {
+test.serial('a receiver that refuses is named by its slot', async (t) => {
   const network = TestSwitch.open(t, 2);
   network.setFlags(2, 0);
   const samples = watch(t, network);
@@ -79,7 +84,7 @@ test('a receiver that refuses is named by its slot', async (t) => {
   });
 });
 
-test('of drops that are alike one is shown per interval, and others beside', async (t) => {
+test.serial('of drops that are alike one is shown per interval, and others beside', async (t) => {
   const network = TestSwitch.open(t, 2);
   const samples = watch(t, network);
   for (let i = 0; i < 20; i++) network.send(1, frame());
@@ -101,7 +106,7 @@ test('of drops that are alike one is shown per interval, and others beside', asy
   });
 });
 
-test('what is delivered is not shown', async (t) => {
+test.serial('what is delivered is not shown', async (t) => {
   const network = TestSwitch.open(t, 2);
   const samples = watch(t, network);
   t.is(network.send(1, frame(ping, macOf(2))).verdict, verdicts.redirect);
@@ -113,7 +118,7 @@ test('what is delivered is not shown', async (t) => {
   );
 });
 
-test('a full ring buffer loses samples, which are counted, and nothing else', (t) => {
+test.serial('a full ring buffer loses samples, which are counted, and nothing else', (t) => {
   const network = TestSwitch.open(t, 2);
   const most = (256 * 1024) / dropSampleLimits.SAMPLE_HEAD_LENGTH;
   let sent = 0;
