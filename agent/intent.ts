@@ -20,6 +20,8 @@ export interface SwitchIntent {
   readonly fdbAgeThresholdSeconds: number;
   /** Its ports may send frames with VLAN tags. */
   readonly vlanPassthru: boolean;
+  /** Uuid of the Logical_Switch row. */
+  readonly nbUuid: string;
 }
 
 /** One entry of Logical_Switch_Port.port_security. */
@@ -65,6 +67,8 @@ export interface PortIntent {
   readonly activatedBy: readonly string[];
   /** Uuid of the Port_Binding row. */
   readonly binding: string;
+  /** Uuid of the Logical_Switch_Port row. */
+  readonly nbUuid: string;
   /** Name of the port in which it is nested, '' when it has an interface of its own. */
   readonly parent: string;
   /** Its VLAN on the parent's interface, or of a localnet port on its uplink; 0 when it has none. */
@@ -168,6 +172,7 @@ function readSwitch(id: string, body: Switch): SwitchIntent {
     datapathKey: requireKey('datapath key', body.datapath_key, maximumDatapathKey),
     fdbAgeThresholdSeconds: body.fdb_age_threshold_seconds,
     vlanPassthru: body.vlan_passthru,
+    nbUuid: body.nb_uuid,
   };
 }
 
@@ -190,6 +195,7 @@ function readPort(name: string, body: Port): PortIntent {
     awaitingChassis: body.awaiting_chassis,
     activatedBy: body.activated_by,
     binding: body.binding,
+    nbUuid: body.nb_uuid,
     parent: body.parent,
     tag: body.tag === 0 ? 0 : requireKey('tag', body.tag, maximumTag),
     networkName: body.network_name,

@@ -17,16 +17,24 @@ import {
   type TableUsage,
   type WriteFailure,
 } from '../data-plane.js';
+import type { DropSample, DropSource } from '../drops/drop-source.js';
 import type { LearningPlane, MacEvent } from '../fdb/fdb-table.js';
+import type { ProgramSource, ProgramStatus } from '../inspect/program-source.js';
 import { Attachments } from './attachments.js';
 import { prepareBpffs, removePinnedFolder, removePins } from './bpffs.js';
 import { carryOver } from './carry-over.js';
-import { readEvents } from './event-reader.js';
+import { type EventHandlers, readEvents } from './event-reader.js';
 import { type Generation, openGeneration, otherGenerations } from './generations.js';
 import { KernelError, requireKernel, withKernelError } from './kernel-error.js';
 import { KernelFdb } from './kernel-fdb.js';
 import { type MapSizes, requireLibbpf } from './kernel-object.js';
-import { readProgramInfo, type TestContext, type TestRun, testRun } from './kernel-program.js';
+import {
+  readProgramInfo,
+  readProgramMemory,
+  type TestContext,
+  type TestRun,
+  testRun,
+} from './kernel-program.js';
 import { KernelTables } from './tables.js';
 import { hasTcx } from './tcx.js';
 
@@ -79,11 +87,12 @@ export function slotMapSizes(maxPorts: number): MapSizes {
     activations: maxPorts,
     port_counters: maxPorts,
     drops: maxPorts,
+    drop_sampled_ms: maxPorts,
   };
 }
 
 /** The DataPlane that is the kernel's. Made by `openDataPlane`. */
-export class KernelDataPlane implements DataPlane, LearningPlane {
+export class KernelDataPlane implements DataPlane, LearningPlane, DropSource, ProgramSource {
   readonly attachMode: AttachMode;
   /** True when the tables are those of an earlier process, as it left them. */
   readonly adopted: boolean;
@@ -97,6 +106,7 @@ export class KernelDataPlane implements DataPlane, LearningPlane {
   readonly #attachments: ReadonlyMap<ProgramName, Attachments>;
   readonly #log: Logger;
   #onActivation: () => void = () => undefined;
+  #onDrop: (sample: DropSample) => void = () => undefined;
 
   constructor(bpffsDir: string, generation: Generation, mode: AttachMode | 'auto', log: Logger) {
     this.#bpffsDir = bpffsDir;
@@ -173,7 +183,28 @@ export class KernelDataPlane implements DataPlane, LearningPlane {
   async watchEvents(onEvent: (event: MacEvent) => void, signal: AbortSignal): Promise<void> {
     const fd = this.#generation.maps.get('events');
     if (fd === undefined) throw new KernelError('kernel_not_found', 0, 'the eBPF object has no map events');
-    await readEvents(fd, { onMac: onEvent, onActivation: () => this.#onActivation() }, signal);
+    const handlers: EventHandlers = {
+      onMac: onEvent,
+      onDrop: (sample) => this.#onDrop(sample),
+      onActivation: () => this.#onActivation(),
+    };
+    await readEvents(fd, handlers, signal);
+  }
+
+  onDrop(listener: (sample: DropSample) => void): void {
+    this.#onDrop = listener;
+  }
+
+  lostDropSamples(): bigint {
+    return this.#tables.lostDropSamples();
+  }
+
+  readPrograms(): readonly ProgramStatus[] {
+    return Array.from(this.#programFds, ([name, fd]) => ({
+      name,
+      ...readProgramInfo(fd),
+      memoryBytes: readProgramMemory(fd),
+    }));
   }
 
   usage(): readonly TableUsage[] {

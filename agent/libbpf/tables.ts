@@ -1,8 +1,10 @@
 import type { Ifindex } from '../../common/addresses.js';
 import {
+  decodeDropSampling,
   decodePortCounters,
   decodePortKey,
   dropReasons,
+  dropSamplingSize,
   encodePortKey,
   portCountersSize,
 } from '../../generated/bpf/layouts.js';
@@ -19,7 +21,7 @@ import { codeOfErrno, errnoName, KernelError } from './kernel-error.js';
 import { type EntryFailure, KernelMap } from './kernel-map.js';
 
 /** Those that the programs write. */
-const programMapNames = ['port_counters', 'drops', 'activations'] as const;
+const programMapNames = ['port_counters', 'drops', 'drop_sampling', 'activations'] as const;
 type MapName = TableName | (typeof programMapNames)[number];
 
 /** The maps of `bpf/maps.h` by what the agent does with them: tables that it fills, counters that it reads. */
@@ -147,6 +149,15 @@ export class KernelTables {
     );
     if (failure !== undefined)
       throw new RangeError(`map activations does not let go of an entry: ${errnoName(failure.errno)}`);
+  }
+
+  /** Samples of drops for which the ring buffer had no room. */
+  lostDropSamples(): bigint {
+    const perCpu = this.#map('drop_sampling').readRange(0, 1);
+    let lost = 0n;
+    for (let offset = 0; offset < perCpu.length; offset += dropSamplingSize)
+      lost += decodeDropSampling(perCpu.subarray(offset, offset + dropSamplingSize)).lostSamples;
+    return lost;
   }
 
   /** Entries and capacity of the tables; reads them all. */

@@ -28,6 +28,7 @@ function port(name: string, portKey: number, neighbours: Record<string, string>)
     awaitingChassis: [],
     activatedBy: [],
     binding: '',
+    nbUuid: '',
     parent: '',
     tag: 0,
     networkName: '',
