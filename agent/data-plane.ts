@@ -81,7 +81,6 @@ export interface DataPlane {
   /** One read for all slots, whatever their number. */
   readCounters(slots: readonly number[]): ReadonlyMap<number, PortCounters>;
   resetCounters(slot: number): void;
-  usage(): readonly TableUsage[];
   /**
    * After an upgrade, once every interface that should be is attached: detaches what an older generation of programs
    * still has, and removes that generation's programs and maps. Does nothing when there is none.

@@ -1,6 +1,6 @@
 import type { Logger } from '../common/log.js';
 import { decodePort } from '../generated/bpf/layouts.js';
-import type { DataPlane, TableName } from './data-plane.js';
+import type { DataPlane, TableName, TableUsage } from './data-plane.js';
 import { attachmentsOf, computeDesired, type Desired } from './desired.js';
 import { fitGroups } from './group-room.js';
 import type { Intent } from './intent.js';
@@ -107,6 +107,10 @@ export class KernelApplier {
 
   get attachmentCount(): number {
     return this.#kernel.attachments.size;
+  }
+
+  get usage(): readonly TableUsage[] {
+    return this.#kernel.usage;
   }
 
   get refusals(): MapRefusals {

@@ -2,12 +2,13 @@ import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
 import { dropReasons } from '../generated/bpf/layouts.js';
 import type { DatabaseStatus } from '../ovsdb/database.js';
-import { type DataPlane, type PortCounters, tableNames } from './data-plane.js';
+import { type PortCounters, tableNames } from './data-plane.js';
 import type { Observer, ReconcilerView } from './reconciler.js';
 import type { SessionStatus } from './session.js';
 
 export interface MetricSources {
-  readonly dataPlane: DataPlane;
+  /** Of all slots in one read of the kernel. */
+  readonly readCounters: (slots: readonly number[]) => ReadonlyMap<number, PortCounters>;
   readonly reconciler: () => ReconcilerView | undefined;
   readonly database: () => DatabaseStatus;
   readonly controller: () => SessionStatus;
@@ -28,10 +29,10 @@ interface Sample {
 }
 
 /** All ports' counters in one read of the kernel, which the metrics of a scrape share. */
-function createSampler({ dataPlane, reconciler }: MetricSources): () => Sample {
+function createSampler({ readCounters, reconciler }: MetricSources): () => Sample {
   const read = (): Sample => {
     const { plugged = [], intent } = reconciler() ?? {};
-    const counters = dataPlane.readCounters([0, ...plugged.map(({ slot }) => slot)]);
+    const counters = readCounters([0, ...plugged.map(({ slot }) => slot)]);
     const ports = plugged.flatMap(({ slot, port, interfaceName }) => {
       const found = counters.get(slot);
       const switchName = intent?.switches.get(port.switchId)?.name ?? '';
@@ -130,7 +131,7 @@ function addConnectionMetrics(registry: Registry, { controller, database }: Metr
   });
 }
 
-function addStateMetrics(registry: Registry, { dataPlane, reconciler }: MetricSources): void {
+function addStateMetrics(registry: Registry, { reconciler }: MetricSources): void {
   const registers = [registry];
   const gauge = (name: string, help: string, value: (view: ReconcilerView) => number): void => {
     new Gauge({
@@ -177,7 +178,7 @@ function addStateMetrics(registry: Registry, { dataPlane, reconciler }: MetricSo
       labelNames: ['map'],
       registers,
       collect() {
-        for (const usage of dataPlane.usage()) this.set({ map: usage.name }, usage[field]);
+        for (const usage of reconciler()?.usage ?? []) this.set({ map: usage.name }, usage[field]);
       },
     });
   }

@@ -3,7 +3,7 @@ import type { Logger } from '../common/log.js';
 import type { AgentStatusInput } from '../generated/proto/iovn/v1/AgentStatus.js';
 import type { AppliedInput } from '../generated/proto/iovn/v1/Applied.js';
 import type { InterfaceInput } from '../generated/proto/iovn/v1/Interface.js';
-import type { DataPlane } from './data-plane.js';
+import type { DataPlane, TableUsage } from './data-plane.js';
 import { DatabaseWriter } from './database-writer.js';
 import { DirtyLoop } from './dirty-loop.js';
 import type { Intent } from './intent.js';
@@ -76,6 +76,7 @@ export interface ReconcilerView {
   readonly state: InstallState;
   readonly attachments: number;
   readonly tunnels: readonly Tunnel[];
+  readonly usage: readonly TableUsage[];
   readonly refusals: MapRefusals;
   readonly driftRepaired: number;
   readonly generationApplied: string;
@@ -136,6 +137,7 @@ export class Reconciler {
       state: this.#state,
       attachments: this.#kernel.attachmentCount,
       tunnels: this.#kernel.tunnels,
+      usage: this.#kernel.usage,
       refusals: this.#kernel.refusals,
       driftRepaired: this.#driftRepaired,
       generationApplied: this.#answered?.intent.generation ?? '0',
@@ -313,7 +315,7 @@ export class Reconciler {
       drift_repaired: this.#driftRepaired,
       attach_mode: dataPlane.attachMode,
       tunnels: this.#kernel.tunnels.map((tunnel) => reportTunnel(tunnel, this.#options.devices.links)),
-      maps: dataPlane.usage().map((usage) => ({ ...usage })),
+      maps: this.#kernel.usage.map((usage) => ({ ...usage })),
     });
   }
 

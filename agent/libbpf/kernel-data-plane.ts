@@ -13,7 +13,6 @@ import {
   programNames,
   type TableEntries,
   type TableName,
-  type TableUsage,
   type WriteFailure,
 } from '../data-plane.js';
 import type { LearningPlane, MacEvent } from '../fdb/fdb-table.js';
@@ -158,10 +157,6 @@ export class KernelDataPlane implements DataPlane, LearningPlane {
     const fd = this.#generation.maps.get('events');
     if (fd === undefined) throw new KernelError('kernel_not_found', 0, 'the eBPF object has no map events');
     await readEvents(fd, onEvent, signal);
-  }
-
-  usage(): readonly TableUsage[] {
-    return this.#tables.usage();
   }
 
   retireOldGenerations(): void {

@@ -8,7 +8,6 @@ import {
   type TableEntries,
   type TableName,
   tableNames,
-  type TableUsage,
   type WriteFailure,
 } from '../../../agent/data-plane.js';
 
@@ -103,14 +102,6 @@ export class FakeDataPlane implements DataPlane {
 
   resetCounters(slot: number): void {
     this.resetSlots.push(slot);
-  }
-
-  usage(): readonly TableUsage[] {
-    return [...this.tables].map(([name, { size }]) => ({
-      name,
-      entries: size,
-      capacity: this.capacity(name),
-    }));
   }
 
   retireOldGenerations(): void {
