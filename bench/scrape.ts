@@ -1,6 +1,7 @@
 /**
  * What a scrape of an agent with 1,000 ports costs: `npm run bench:scrape`. The time until the text is there, and for how long the
- * event loop does nothing else meanwhile. Every port has dropped packets for three reasons. Results go to bench/results/scrape.md.
+ * event loop does nothing else meanwhile. Every port has dropped packets for three reasons.
+ * What must hold is the CPU time, since the rest depends on what else the machine does. Results go to bench/results/scrape.md.
  */
 import { writeFileSync } from 'node:fs';
 import os from 'node:os';
@@ -42,14 +43,18 @@ const counting = {
 };
 const registry = metricsOfPorts(counting, ports);
 const times: number[] = [];
+let cpuUs = 0;
 let bytes = 0;
 await registry.metrics();
 const delay = monitorEventLoopDelay({ resolution: 1 });
 delay.enable();
 for (let scrape = 0; scrape < scrapes; scrape++) {
   const startMs = performance.now();
+  const cpu = process.cpuUsage();
   bytes = (await registry.metrics()).length;
   times.push(performance.now() - startMs);
+  const { user, system } = process.cpuUsage(cpu);
+  cpuUs += user + system;
   await new Promise((resolve) => setTimeout(resolve, 20));
 }
 delay.disable();
@@ -67,12 +72,13 @@ const report = [
   '|---|---:|',
   `| scrape, median | ${median.toFixed(1)} |`,
   `| scrape, slowest | ${slowest.toFixed(1)} |`,
+  `| CPU time of a scrape, mean | ${(cpuUs / 1000 / scrapes).toFixed(1)} |`,
   `| longest delay of the event loop | ${(delay.max / nsPerMs).toFixed(1)} |`,
   '',
 ].join('\n');
 writeFileSync(path.join(packageRoot, 'bench', 'results', 'scrape.md'), report);
 console.log(report);
-if (median > maximumMs) {
-  console.error(`a scrape takes more than ${maximumMs} ms`);
+if (cpuUs / 1000 / scrapes > maximumMs) {
+  console.error(`a scrape takes more than ${maximumMs} ms of CPU time`);
   process.exitCode = 1;
 }

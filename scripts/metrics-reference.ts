@@ -38,7 +38,7 @@ function labelsOf(metric: MetricObject): readonly string[] {
 }
 
 function typeOf(metric: MetricObject): string {
-  return metric.constructor.name.toLowerCase();
+  return metric.constructor.name.toLowerCase().replace('scraped', '');
 }
 
 function tableOf(registry: Registry): readonly string[] {
