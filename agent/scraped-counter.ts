@@ -7,7 +7,7 @@ export interface Series<L extends string> {
 
 /**
  * A counter whose series are computed at the scrape, each once: they are handed over as they are, where `inc` would validate
- * and hash the labels of every one. Thousands of them cost half as much.
+ * and hash the labels of every one.
  */
 export class ScrapedCounter<L extends string> extends Counter<L> {
   readonly #series: () => readonly Series<L>[];
