@@ -218,7 +218,7 @@ export class Agent {
   async #serveMetrics(): Promise<void> {
     const { settings, dataPlane, log } = this.#options;
     addCollectedMetrics(this.#registry, {
-      dataPlane,
+      readCounters: (slots) => dataPlane.readCounters(slots),
       reconciler: () => this.#reconciler?.view,
       database: () => this.#database.status,
       controller: () => this.#session.status,

@@ -93,7 +93,6 @@ export interface DataPlane {
   forgetActivations(activations: readonly Activation[]): void;
   /** `listener` is called when a port was activated, for as long as events are watched; it replaces the one before. */
   onActivation(listener: () => void): void;
-  usage(): readonly TableUsage[];
   /**
    * After an upgrade, once every interface that should be is attached: detaches what an older generation of programs
    * still has, and removes that generation's programs and maps. Does nothing when there is none.

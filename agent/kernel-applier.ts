@@ -2,7 +2,7 @@ import type { Ifindex } from '../common/addresses.js';
 import type { Logger } from '../common/log.js';
 import { decodePort } from '../generated/bpf/layouts.js';
 import { judgeActivations } from './activations.js';
-import type { DataPlane, TableName } from './data-plane.js';
+import type { DataPlane, TableName, TableUsage } from './data-plane.js';
 import { attachmentsOf, computeDesired, type Desired } from './desired.js';
 import { fitGroups, type FittedGroups, listTables } from './group-room.js';
 import type { Intent } from './intent.js';
@@ -130,6 +130,10 @@ export class KernelApplier {
 
   hasHook(hook: UnderlayHook): boolean {
     return this.#kernel.underlay.get(hook) === true;
+  }
+
+  get usage(): readonly TableUsage[] {
+    return this.#kernel.usage;
   }
 
   get refusals(): MapRefusals {

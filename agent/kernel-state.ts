@@ -1,6 +1,13 @@
 import type { Ifindex } from '../common/addresses.js';
 import { errorMessage } from '../common/errors.js';
-import { type DataPlane, programNames, type ProgramName, type TableName, tableNames } from './data-plane.js';
+import {
+  type DataPlane,
+  programNames,
+  type ProgramName,
+  type TableName,
+  tableNames,
+  type TableUsage,
+} from './data-plane.js';
 import type { KernelContents, Operation, UnderlayHook } from './plan.js';
 
 /** A step, or one entry of it, that the kernel refused. */
@@ -90,6 +97,15 @@ export class KernelState implements KernelContents {
   uplinks(): ReadonlySet<Ifindex> {
     const hooks = [...this.#underlay.keys()].map(splitHook);
     return new Set(hooks.flatMap(([program, ifindex]) => (program === 'uplink_ingress' ? [ifindex] : [])));
+  }
+
+  /** How full the tables are, without asking the kernel. */
+  get usage(): readonly TableUsage[] {
+    return tableNames.map((name) => ({
+      name,
+      entries: this.#tables.get(name)?.size ?? 0,
+      capacity: this.#dataPlane.capacity(name),
+    }));
   }
 
   /** Takes the steps in their order; one that fails does not stop those behind it. */

@@ -2,12 +2,14 @@ import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
 import { dropReasons } from '../generated/bpf/layouts.js';
 import type { DatabaseStatus } from '../ovsdb/database.js';
-import { type DataPlane, type PortCounters, tableNames } from './data-plane.js';
+import { type PortCounters, tableNames } from './data-plane.js';
 import type { Observer, ReconcilerView } from './reconciler.js';
+import { ScrapedCounter } from './scraped-counter.js';
 import type { SessionStatus } from './session.js';
 
 export interface MetricSources {
-  readonly dataPlane: DataPlane;
+  /** Of all slots in one read of the kernel. */
+  readonly readCounters: (slots: readonly number[]) => ReadonlyMap<number, PortCounters>;
   readonly reconciler: () => ReconcilerView | undefined;
   readonly database: () => DatabaseStatus;
   readonly controller: () => SessionStatus;
@@ -28,10 +30,10 @@ interface Sample {
 }
 
 /** All ports' counters in one read of the kernel, which the metrics of a scrape share. */
-function createSampler({ dataPlane, reconciler }: MetricSources): () => Sample {
+function createSampler({ readCounters, reconciler }: MetricSources): () => Sample {
   const read = (): Sample => {
     const { plugged = [], intent } = reconciler() ?? {};
-    const counters = dataPlane.readCounters([0, ...plugged.map(({ slot }) => slot)]);
+    const counters = readCounters([0, ...plugged.map(({ slot }) => slot)]);
     const ports = plugged.flatMap(({ slot, port, interfaceName }) => {
       const found = counters.get(slot);
       const switchName = intent?.switches.get(port.switchId)?.name ?? '';
@@ -71,43 +73,40 @@ const traffic: readonly (readonly [name: string, field: TrafficField, help: stri
 function addPortMetrics(registry: Registry, sample: () => Sample): void {
   const registers = [registry];
   for (const [name, field, help] of traffic) {
-    new Counter({
-      name: prefix + name,
-      help,
-      labelNames: ['port', 'switch', 'interface'],
-      registers,
-      collect() {
-        this.reset();
-        for (const { labels, counters } of sample().ports) this.inc({ ...labels }, Number(counters[field]));
-      },
-    });
+    const labelNames = ['port', 'switch', 'interface'] as const;
+    new ScrapedCounter({ name: prefix + name, help, labelNames, registers }, () =>
+      sample().ports.map(({ labels, counters }) => ({ labels, value: Number(counters[field]) })),
+    );
   }
-  new Counter({
-    name: `${prefix}port_dropped_packets_total`,
-    help: 'Packets dropped, at the port that sent them or at the one that was to receive them, by reason.',
-    labelNames: ['port', 'switch', 'reason'],
-    registers,
-    collect() {
-      this.reset();
-      for (const { labels, counters } of sample().ports) {
-        const { port, switch: switchName } = labels;
-        for (const [reason, packets] of nonZeroDrops(counters))
-          this.inc({ port, switch: switchName, reason }, packets);
-      }
+  new ScrapedCounter(
+    {
+      name: `${prefix}port_dropped_packets_total`,
+      help: 'Packets dropped, at the port that sent them or at the one that was to receive them, by reason.',
+      labelNames: ['port', 'switch', 'reason'],
+      registers,
     },
-  });
-  new Counter({
-    name: `${prefix}dropped_packets_without_port_total`,
-    help: 'Packets dropped on interfaces that no logical port is bound to, and tunnel packets dropped on arrival, by reason.',
-    labelNames: ['reason'],
-    registers,
-    collect() {
-      this.reset();
+    () =>
+      sample().ports.flatMap(({ labels: { port, switch: switchName }, counters }) =>
+        nonZeroDrops(counters).map(([reason, value]) => ({
+          labels: { port, switch: switchName, reason },
+          value,
+        })),
+      ),
+  );
+  new ScrapedCounter(
+    {
+      name: `${prefix}dropped_packets_without_port_total`,
+      help: 'Packets dropped on interfaces that no logical port is bound to, and tunnel packets dropped on arrival, by reason.',
+      labelNames: ['reason'],
+      registers,
+    },
+    () => {
       const { withoutPort } = sample();
-      for (const [reason, packets] of withoutPort ? nonZeroDrops(withoutPort) : [])
-        this.inc({ reason }, packets);
+      return withoutPort
+        ? nonZeroDrops(withoutPort).map(([reason, value]) => ({ labels: { reason }, value }))
+        : [];
     },
-  });
+  );
 }
 
 function addConnectionMetrics(registry: Registry, { controller, database }: MetricSources): void {
@@ -130,7 +129,7 @@ function addConnectionMetrics(registry: Registry, { controller, database }: Metr
   });
 }
 
-function addStateMetrics(registry: Registry, { dataPlane, reconciler }: MetricSources): void {
+function addStateMetrics(registry: Registry, { reconciler }: MetricSources): void {
   const registers = [registry];
   const gauge = (name: string, help: string, value: (view: ReconcilerView) => number): void => {
     new Gauge({
@@ -177,7 +176,7 @@ function addStateMetrics(registry: Registry, { dataPlane, reconciler }: MetricSo
       labelNames: ['map'],
       registers,
       collect() {
-        for (const usage of dataPlane.usage()) this.set({ map: usage.name }, usage[field]);
+        for (const usage of reconciler()?.usage ?? []) this.set({ map: usage.name }, usage[field]);
       },
     });
   }

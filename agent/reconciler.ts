@@ -3,7 +3,7 @@ import type { Logger } from '../common/log.js';
 import type { AgentStatusInput } from '../generated/proto/iovn/v1/AgentStatus.js';
 import type { AppliedInput } from '../generated/proto/iovn/v1/Applied.js';
 import type { InterfaceInput } from '../generated/proto/iovn/v1/Interface.js';
-import type { DataPlane } from './data-plane.js';
+import type { DataPlane, TableUsage } from './data-plane.js';
 import { DatabaseWriter } from './database-writer.js';
 import type { Desired } from './desired.js';
 import { DirtyLoop } from './dirty-loop.js';
@@ -81,6 +81,7 @@ export interface ReconcilerView {
   readonly tunnels: readonly Tunnel[];
   /** What the kernel should hold; undefined until that is known. */
   readonly wanted: Desired | undefined;
+  readonly usage: readonly TableUsage[];
   readonly refusals: MapRefusals;
   readonly driftRepaired: number;
   readonly generationApplied: string;
@@ -144,6 +145,7 @@ export class Reconciler {
       attachments: this.#kernel.attachmentCount,
       tunnels: this.#kernel.tunnels,
       wanted: this.#kernel.wanted,
+      usage: this.#kernel.usage,
       refusals: this.#kernel.refusals,
       driftRepaired: this.#driftRepaired,
       generationApplied: this.#answered?.intent.generation ?? '0',
@@ -327,7 +329,7 @@ export class Reconciler {
       drift_repaired: this.#driftRepaired,
       attach_mode: dataPlane.attachMode,
       tunnels: this.#kernel.tunnels.map((tunnel) => reportTunnel(tunnel, this.#options.devices.links)),
-      maps: dataPlane.usage().map((usage) => ({ ...usage })),
+      maps: this.#kernel.usage.map((usage) => ({ ...usage })),
     });
   }
 

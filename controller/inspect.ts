@@ -16,7 +16,7 @@ import { listFdb } from './fdb-status.js';
 import type { Snapshot } from './metrics.js';
 import type { Node } from './node.js';
 import type { NorthboundDatabase } from './northbound.js';
-import { listPorts } from './port-status.js';
+import { countWaiting, listPorts } from './port-status.js';
 import type { KnownNode } from './relay/fleet-inspect.js';
 import { agentIdKey, type Chassis, type SouthboundDatabase } from './southbound.js';
 import { listUnsupported, type Unsupported } from './unsupported.js';
@@ -67,11 +67,7 @@ export class Inspector {
   }
 
   nodes(filter: string): NodesInput {
-    const { controller } = this.#options;
-    const { model } = controller;
-    const names = new Set(controller.nodes.keys());
-    for (const chassis of model.sb.chassis) if (chassis.external_ids.has(agentIdKey)) names.add(chassis.name);
-    const nodes = [...names].sort().map((name) => this.#node(name));
+    const nodes = this.#nodeNames().map((name) => this.#node(name));
     return { nodes: nodes.filter(({ chassis }) => matches(filter, chassis?.name, chassis?.hostname)) };
   }
 
@@ -102,13 +98,17 @@ export class Inspector {
         connected: state === 'connected',
         reconnects,
       })),
-      nodes: [...controller.nodes.values()].map((node) => ({
-        chassis: node.name,
-        connected: node.connected,
-        generationSent: node.generationSent,
-        generationApplied: node.generationApplied,
-        nbCfg: controller.model.chassisPrivate(node.name)?.nb_cfg ?? 0,
-      })),
+      nodes: this.#nodeNames().map((chassis) => {
+        const node = controller.nodes.get(chassis);
+        return {
+          chassis,
+          connected: node?.connected ?? false,
+          generationSent: node?.generationSent ?? 0,
+          generationApplied: node?.generationApplied ?? 0,
+          nbCfg: controller.model.chassisPrivate(chassis)?.nb_cfg ?? 0,
+          portsWaiting: countWaiting(controller, node),
+        };
+      }),
       nbCfgNorthbound,
       nbCfgSouthbound,
       resources: this.#resources(),
@@ -117,6 +117,14 @@ export class Inspector {
       fdbRows: controller.model.sb.fdb.size,
       fdbWaiting: controller.fdbWaiting,
     };
+  }
+
+  /** Every chassis that an agent serves or has registered. */
+  #nodeNames(): readonly string[] {
+    const { nodes, model } = this.#options.controller;
+    const names = new Set(nodes.keys());
+    for (const chassis of model.sb.chassis) if (chassis.external_ids.has(agentIdKey)) names.add(chassis.name);
+    return [...names].sort();
   }
 
   #listUnsupported(): readonly Unsupported[] {

@@ -13,6 +13,8 @@ export interface Snapshot {
     readonly generationSent: number;
     readonly generationApplied: number;
     readonly nbCfg: number;
+    /** Interfaces with a port's name as iface-id whose port is not up. */
+    readonly portsWaiting: number;
   }[];
   readonly nbCfgNorthbound: number;
   readonly nbCfgSouthbound: number;
@@ -71,7 +73,8 @@ export function createMetrics(): Metrics {
 }
 
 function observe(registry: Registry, snapshot: () => Snapshot): void {
-  let current: Snapshot = snapshot();
+  let current: Snapshot | undefined;
+  const now = (): Snapshot => (current ??= snapshot());
   /** One gauge whose values are asked at the scrape; the first to be collected takes the snapshot. */
   const gauge = <T extends string>(
     name: string,
@@ -88,7 +91,7 @@ function observe(registry: Registry, snapshot: () => Snapshot): void {
       collect() {
         if (takesSnapshot) current = snapshot();
         this.reset();
-        fill((labels, value) => this.set(labels, value), current);
+        fill((labels, value) => this.set(labels, value), now());
       },
     });
   gauge(
@@ -100,12 +103,35 @@ function observe(registry: Registry, snapshot: () => Snapshot): void {
     },
     true,
   );
-  gauge('database_reconnects', 'Reconnects to the database since the start.', ['database'], (set, of) => {
-    for (const { database, reconnects } of of.databases) set({ database }, reconnects);
+  new Counter({
+    name: `${prefix}database_reconnects_total`,
+    help: 'Reconnects to the database since the start.',
+    labelNames: ['database'],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const { database, reconnects } of now().databases) this.inc({ database }, reconnects);
+    },
   });
   gauge('nodes_connected', 'Nodes whose agent is connected.', [], (set, of) => {
     set({}, of.nodes.filter((node) => node.connected).length);
   });
+  gauge(
+    'node_connected',
+    '1 while the agent of the node is connected; of every chassis that an agent has registered.',
+    ['chassis'],
+    (set, of) => {
+      for (const node of of.nodes) set({ chassis: node.chassis }, Number(node.connected));
+    },
+  );
+  gauge(
+    'node_ports_waiting',
+    "Interfaces of the node with a port's name as iface-id whose port is not up.",
+    ['chassis'],
+    (set, of) => {
+      for (const node of of.nodes) set({ chassis: node.chassis }, node.portsWaiting);
+    },
+  );
   gauge('generation_sent', 'Newest intent generation sent to the node.', ['chassis'], (set, of) => {
     for (const node of of.nodes) set({ chassis: node.chassis }, node.generationSent);
   });

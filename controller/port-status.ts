@@ -44,6 +44,16 @@ export function listPorts(controller: Controller, filter: PortFilter): PortStatu
   return ports.sort((a, b) => compare(a.switch ?? '', b.switch ?? '') || compare(a.name ?? '', b.name ?? ''));
 }
 
+/** Usable interfaces of the node with a port's name as iface-id whose port is not up. */
+export function countWaiting({ model }: Controller, node: Node | undefined): number {
+  let count = 0;
+  for (const id of node?.plugs.keys() ?? []) {
+    const binding = model.binding(id);
+    if (binding !== undefined && !isLocalport(binding) && binding.up !== true) count += 1;
+  }
+  return count;
+}
+
 function pluggedInterfaces({ nodes }: Controller): ReadonlyMap<string, readonly Plugged[]> {
   const plugged = new Map<string, Plugged[]>();
   for (const node of nodes.values()) {

@@ -13,7 +13,11 @@ const totals: readonly (readonly [name: string, field: Total, help: string])[] =
 ];
 
 /** What is learnt, read at the moment of a scrape; entries and evictions are those of the last review of the map. */
-export function addFdbMetrics(registry: Registry, table: FdbTable, statistics: () => FdbStatistics): void {
+export function addFdbMetrics(
+  registry: Registry,
+  table: Pick<FdbTable, 'capacity'>,
+  statistics: () => FdbStatistics,
+): void {
   const registers = [registry];
   for (const [name, field, help] of totals) {
     new Counter({

@@ -87,7 +87,7 @@ export class Inspection {
   }
 
   #modules(): ModulesInput {
-    const { dataPlane, places } = this.#options;
+    const { dataPlane, places, view } = this.#options;
     return {
       programs: dataPlane.readPrograms().map((program) => ({
         name: program.name,
@@ -105,7 +105,7 @@ export class Inspection {
         memory_bytes: program.memoryBytes,
       })),
       run_statistics: readFileSync(statisticsSwitch, 'utf8').trim() === '1',
-      maps: dataPlane.usage().map((usage) => ({ ...usage })),
+      maps: (view()?.usage ?? []).map((usage) => ({ ...usage })),
       lost_drop_samples: String(dataPlane.lostDropSamples()),
     };
   }

@@ -14,7 +14,6 @@ import {
   programNames,
   type TableEntries,
   type TableName,
-  type TableUsage,
   type WriteFailure,
 } from '../data-plane.js';
 import type { DropSample, DropSource } from '../drops/drop-source.js';
@@ -205,10 +204,6 @@ export class KernelDataPlane implements DataPlane, LearningPlane, DropSource, Pr
       ...readProgramInfo(fd),
       memoryBytes: readProgramMemory(fd),
     }));
-  }
-
-  usage(): readonly TableUsage[] {
-    return this.#tables.usage();
   }
 
   retireOldGenerations(): void {

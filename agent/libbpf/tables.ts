@@ -14,7 +14,6 @@ import {
   type TableEntries,
   type TableName,
   tableNames,
-  type TableUsage,
   type WriteFailure,
 } from '../data-plane.js';
 import { codeOfErrno, errnoName, KernelError } from './kernel-error.js';
@@ -160,18 +159,6 @@ export class KernelTables {
     return lost;
   }
 
-  /** Entries and capacity of the tables; reads them all. */
-  usage(): readonly TableUsage[] {
-    return tableNames.map((name) => {
-      const map = this.#map(name);
-      let entries = 0;
-      map.visit((_keys, values, count) => {
-        entries += map.isArray ? countNonZero(values, map.valueSize, count) : count;
-      });
-      return { name, entries, capacity: map.info.maxEntries };
-    });
-  }
-
   /** Writes zeros to `count` indices of an array map. */
   #overwrite(map: KernelMap, first: number, count: number): void {
     const keys = Buffer.alloc(count * 4);
@@ -225,12 +212,4 @@ function sumOverCpus(values: Buffer): Omit<PortCounters, 'drops'> {
 
 function isZero(value: Uint8Array): boolean {
   return value.every((byte) => byte === 0);
-}
-
-function countNonZero(values: Uint8Array, size: number, count: number): number {
-  let found = 0;
-  for (let i = 0; i < count; i++) {
-    if (!isZero(values.subarray(i * size, (i + 1) * size))) found++;
-  }
-  return found;
 }

@@ -39,7 +39,7 @@ test('ports, drops, maps and connections, with one read of the kernel a scrape',
   observer.applied(0.01);
   observer.portInstalled(0.2);
   addCollectedMetrics(registry, {
-    dataPlane: rig.plane,
+    readCounters: (slots) => rig.plane.readCounters(slots),
     reconciler: () => rig.reconciler.view,
     database: () => rig.database.status,
     controller: () => ({ state: 'connected', controller: 'c:1', sinceMs: 0, error: undefined }),

@@ -95,7 +95,7 @@ for (const [table, size] of sizes) {
     );
     t.deepEqual([...full.installed.values()].map(({ port: { name } }) => name).sort(), ['lp1', 'lp2']);
     t.deepEqual([...applier.refusals.full], [table]);
-    t.is(plane.usage().find(({ name }) => name === table)?.entries, table === 'ports' ? size - 1 : size);
+    t.is(plane.readTable(table).size, table === 'ports' ? size - 1 : size);
 
     /* The others reach each other still, by unicast and by broadcast. */
     const slotOf = (name: string) => applier.plugged.find((each) => each.port.name === name)?.slot ?? -1;

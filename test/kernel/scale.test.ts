@@ -118,7 +118,7 @@ class Rounds {
   }
 
   usage(): Record<string, number> {
-    return Object.fromEntries(this.plane.usage().map(({ name, entries }) => [name, entries]));
+    return Object.fromEntries(this.#kernel.usage.map(({ name, entries }) => [name, entries]));
   }
 }
 

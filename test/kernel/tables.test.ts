@@ -110,10 +110,7 @@ test('a slot of an array is absent while it is all zero', (t) => {
     Array.from(plane.readTable('ports'), ([name, value]) => [name, decodePort(value)]),
     [[key, port]],
   );
-  t.deepEqual(
-    plane.usage().find(({ name }) => name === 'ports'),
-    { name: 'ports', entries: 1, capacity: 16 },
-  );
+  t.is(plane.capacity('ports'), 16);
   t.deepEqual(plane.deleteEntries('ports', [key]), []);
   t.is(plane.readTable('ports').size, 0);
   const [failure] = plane.writeEntries('ports', new Map([[hex(encodeUint32(16)), encodePort(port)]]));

@@ -202,6 +202,8 @@ test.serial('MACs outside are learnt where the port says so, and a restart chang
   const { sent, received } = await ping.stop();
   t.is(received, sent);
   await vm2.canReach(outside.address);
-  const known = parseMetrics((await hv2.get('/metrics')).body);
-  t.true(sumOf(known, 'iovn_agent_fdb_entries') >= 1);
+  await waitFor('the other node counts it', async () => {
+    const known = parseMetrics((await hv2.get('/metrics')).body);
+    return sumOf(known, 'iovn_agent_fdb_entries') >= 1;
+  });
 });

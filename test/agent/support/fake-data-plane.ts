@@ -9,7 +9,6 @@ import {
   type TableEntries,
   type TableName,
   tableNames,
-  type TableUsage,
   type WriteFailure,
 } from '../../../agent/data-plane.js';
 
@@ -124,14 +123,6 @@ export class FakeDataPlane implements DataPlane {
 
   onActivation(listener: () => void): void {
     this.#onActivation = listener;
-  }
-
-  usage(): readonly TableUsage[] {
-    return [...this.tables].map(([name, { size }]) => ({
-      name,
-      entries: size,
-      capacity: this.capacity(name),
-    }));
   }
 
   retireOldGenerations(): void {

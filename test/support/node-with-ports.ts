@@ -1,0 +1,64 @@
+import { Registry } from 'prom-client';
+
+import { addFdbMetrics } from '../../agent/fdb/fdb-metrics.js';
+import { applyUpdate, emptyIntent } from '../../agent/intent.js';
+import { nothingInstalled } from '../../agent/interface-report.js';
+import type { KernelDataPlane } from '../../agent/libbpf/kernel-data-plane.js';
+import { findLocalPorts } from '../../agent/local-ports.js';
+import { addCollectedMetrics, createObserver } from '../../agent/metrics.js';
+import { FakeDatabase } from '../agent/support/fake-database.js';
+import { makeLink } from '../agent/support/fake-devices.js';
+import { chassisName, makeUpdate, portResource, switchResource } from '../agent/support/intents.js';
+
+/** The metrics of an agent with so many ports in slots 1 to `count` of a data plane. */
+export function metricsOfPorts(
+  plane: Pick<KernelDataPlane, 'readCounters' | 'fdb'>,
+  count: number,
+): Registry {
+  const names = Array.from({ length: count }, (_, index) => `lp${index + 1}`);
+  const resources = names.map((name, index) => portResource(name, index + 1));
+  const intent = applyUpdate(emptyIntent, makeUpdate([switchResource('sw0', 1, 'blue'), ...resources]));
+  const database = new FakeDatabase();
+  database.init({});
+  database.addBridge('br-int');
+  database.plug('any', 'any');
+  const row = database.interface('any');
+  const interfaces = names.map((ifaceId, index) => {
+    const device = makeLink(`tap${index + 1}`, index + 1);
+    return { row, name: device.name, ifaceId, device, error: undefined };
+  });
+  const plugged = findLocalPorts(intent, interfaces, chassisName).map((local, index) => ({
+    ...local,
+    slot: index + 1,
+  }));
+  const registry = new Registry();
+  createObserver(registry);
+  addCollectedMetrics(registry, {
+    readCounters: (slots) => plane.readCounters(slots),
+    reconciler: () => ({
+      config: undefined,
+      intent,
+      interfaces: [],
+      plugged,
+      state: nothingInstalled,
+      attachments: 0,
+      tunnels: [],
+      wanted: undefined,
+      usage: [],
+      refusals: { full: new Set(), refusedWrites: new Map() },
+      driftRepaired: 0,
+      generationApplied: '1',
+      actsForVswitchd: true,
+    }),
+    database: () => ({ state: 'connected', remote: '', sinceMs: 0, populated: true, reconnects: 0 }),
+    controller: () => ({ state: 'connected', controller: 'c:1', sinceMs: 0, error: undefined }),
+  });
+  addFdbMetrics(registry, plane.fdb, () => ({
+    entries: 0,
+    learned: 0n,
+    moved: 0n,
+    evicted: 0n,
+    lostEvents: 0n,
+  }));
+  return registry;
+}
