@@ -79,6 +79,7 @@ static __always_inline int send_to_remote(struct __sk_buff *skb, const struct po
 	default:
 		return drop(skb, from_slot, DROP_TUNNEL_FAILED);
 	}
+	trace(skb, TRACE_TUNNEL, from_slot, passage.tunnel);
 	if (skb->protocol == (tunnel->family == FAMILY_IP4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6)))
 		return send_on_underlay(skb, tunnel);
 	return relay(skb, tunnel, RELAY_SEND | passage.tunnel);
@@ -129,7 +130,10 @@ static __always_inline int copy_to_tunnel(struct remote_flood *flood, __u32 id)
 	if (tunnel->family != flood->family || skb->len - ETH_HLEN > tunnel->mtu)
 		return tunnel->family != flood->family ? DROP_TUNNEL_FAILED : DROP_TUNNEL_TOO_BIG;
 	skb->mark = RELAY_SEND | id;
-	if (store_outer_ip(skb, tunnel, flood->class) != 0 || bpf_clone_redirect(skb, tunnel->relay_ifindex, 0) != 0)
+	if (store_outer_ip(skb, tunnel, flood->class) != 0)
+		return DROP_TUNNEL_FAILED;
+	trace(skb, TRACE_TUNNEL, flood->from_slot, id);
+	if (send_copy(skb, tunnel->relay_ifindex, 0) != 0)
 		return DROP_TUNNEL_FAILED;
 	return VERDICT_PASS;
 }
