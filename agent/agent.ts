@@ -3,15 +3,17 @@ import os from 'node:os';
 import { Registry } from 'prom-client';
 
 import { channelCredentials, tlsFiles } from '../common/credentials.js';
-import type { Logger } from '../common/log.js';
+import type { AdjustableLogger } from '../common/log.js';
 import { type Health, startMetricsServer } from '../common/metrics-server.js';
 import { packageVersion } from '../common/package-root.js';
 import type { Update } from '../generated/proto/iovn/v1/Update.js';
 import { openDatabase } from '../ovsdb/index.js';
-import type { DataPlane } from './data-plane.js';
 import { decommissionNode } from './decommission.js';
 import { FdbKeeper } from './fdb/fdb-keeper.js';
-import type { LearningPlane } from './fdb/fdb-table.js';
+import { NodeInspection } from './inspect/node-inspection.js';
+import type { InspectedPlane } from './inspect/inspection.js';
+import { serveRelay } from './inspect/relay-client.js';
+import type { Ask } from './inspect/serve-ask.js';
 import { applyUpdate, emptyIntent } from './intent.js';
 import { IntentCache } from './intent-cache.js';
 import type { Devices } from './links.js';
@@ -34,9 +36,9 @@ const decommissionTimeoutMs = 10_000;
 export interface AgentOptions {
   readonly settings: AgentSettings;
   readonly stateDir: StateDir;
-  readonly dataPlane: DataPlane & LearningPlane;
+  readonly dataPlane: InspectedPlane;
   readonly devices: Devices;
-  readonly log: Logger;
+  readonly log: AdjustableLogger;
 }
 
 /** One hypervisor's agent: what main.ts starts, made of its parts. */
@@ -47,6 +49,7 @@ export class Agent {
   readonly #session: ControllerSession;
   readonly #fdb: FdbKeeper;
   readonly #database: VswitchDatabase;
+  readonly #inspection: NodeInspection;
   readonly #observer = createObserver(this.#registry);
   /** Ends everything. */
   readonly #life = new AbortController();
@@ -70,11 +73,21 @@ export class Agent {
         kernel_features: [dataPlane.attachMode],
       },
       onUpdate: (update, stream) => this.#takeUpdate(update, stream),
+      serveRelay: (client, hello, signal) => void serveRelay(client, hello, this.ask, log, signal),
+      now: Date.now,
+      log,
+    });
+    this.#inspection = new NodeInspection({
+      dataPlane,
+      devices: options.devices,
+      view: () => this.#reconciler?.view,
+      controller: () => this.#session.status,
+      database: () => this.#database.status,
       now: Date.now,
       log,
     });
     this.#fdb = new FdbKeeper({
-      plane: dataPlane,
+      plane: this.#inspection.watched(dataPlane),
       outlet: this.#session,
       nowNs: () => process.hrtime.bigint(),
       reviewIntervalMs: fdbReviewIntervalMs,
@@ -90,6 +103,9 @@ export class Agent {
       log,
     });
   }
+
+  /** Answers a question about this node (proto/node.proto NodeInspect). */
+  readonly ask: Ask = (query, signal) => this.#inspection.ask(query, signal);
 
   /** Runs until `signal` aborts or `decommission` is through. Throws what keeps it from starting. */
   async run(signal: AbortSignal): Promise<void> {
@@ -163,6 +179,7 @@ export class Agent {
     if (this.#reconciler === undefined) return;
     const intent = applyUpdate(this.#reconciler.view.intent ?? emptyIntent, update);
     this.#cache.store(intent);
+    this.#inspection.intentChanged(update);
     this.#reconciler.setIntent({ intent, stream, receivedMs: Date.now() });
   }
 
@@ -180,7 +197,7 @@ export class Agent {
       devices,
       dataPlane,
       controller: this.#session,
-      observer: this.#observer,
+      observer: this.#inspection.observed(this.#observer),
       osHostname: os.hostname(),
       now: Date.now,
       driftIntervalMs,

@@ -6,7 +6,9 @@ import { credentials, Server, ServerCredentials, status } from '@grpc/grpc-js';
 import { errorMessage, IovnError } from '../common/errors.js';
 import { v1 } from '../common/proto.js';
 import type { AgentControlHandlers } from '../generated/proto/iovn/v1/AgentControl.js';
+import type { NodeInspectHandlers } from '../generated/proto/iovn/v1/NodeInspect.js';
 import type { DecommissionReport } from '../generated/proto/iovn/v1/DecommissionReport.js';
+import { type Ask, serveAsk } from './inspect/serve-ask.js';
 
 const maximumSocketPath = 107;
 
@@ -23,7 +25,16 @@ export async function isListening(socketPath: string): Promise<boolean> {
   });
 }
 
-/** The agent's control service (proto/iovn.proto AgentControl); whoever holds it is the one agent of its state directory. */
+/** What the socket's services are made of. */
+export interface ControlSocketHandlers {
+  readonly decommission: () => Promise<readonly string[]>;
+  readonly ask: Ask;
+}
+
+/**
+ * The services of the agent's socket (AgentControl, NodeInspect), which only its owner can use; whoever holds it is the one
+ * agent of its state directory.
+ */
 export class ControlSocket {
   readonly #server: Server;
 
@@ -34,7 +45,7 @@ export class ControlSocket {
   /** Throws IovnError 'agent_running' when another agent has the socket, 'control_socket' when it can't be made. */
   static async open(
     socketPath: string,
-    decommission: () => Promise<readonly string[]>,
+    { decommission, ask }: ControlSocketHandlers,
   ): Promise<ControlSocket> {
     if (Buffer.byteLength(socketPath) > maximumSocketPath) {
       throw new IovnError(
@@ -58,6 +69,8 @@ export class ControlSocket {
       },
     };
     server.addService(v1.AgentControl.service, handlers);
+    const inspect: NodeInspectHandlers = { Ask: (call) => void serveAsk(call, ask) };
+    server.addService(v1.NodeInspect.service, inspect);
     try {
       rmSync(socketPath, { force: true });
       await bind(server, socketPath);

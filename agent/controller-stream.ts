@@ -30,6 +30,8 @@ export interface StreamHandlers {
   readonly onOpen: () => void;
   /** The first update has come: the controller accepts this node. */
   readonly onServed: () => void;
+  /** Called then, with the same connection; `signal` aborts when the stream is over. */
+  readonly onRelay?: (client: InstanceType<typeof v1.NodeRelay>, signal: AbortSignal) => void;
   readonly onUpdate: (update: Update) => void;
 }
 
@@ -49,6 +51,8 @@ type Call = ClientDuplexStream<AgentMessageInput, ControllerMessage>;
 /** One stream to one controller, from connecting to its end. */
 export class ControllerStream {
   readonly #client: InstanceType<typeof v1.ControlPlane>;
+  readonly #relay: InstanceType<typeof v1.NodeRelay>;
+  readonly #life = new AbortController();
   readonly #log: Logger;
   #call: Call | undefined;
   #outbox: Outbox | undefined;
@@ -59,6 +63,7 @@ export class ControllerStream {
 
   constructor({ target, credentials, log }: StreamOptions) {
     this.#client = new v1.ControlPlane(target, credentials, channelOptions);
+    this.#relay = new v1.NodeRelay(target, credentials, { channelOverride: this.#client.getChannel() });
     this.#log = log;
   }
 
@@ -86,6 +91,7 @@ export class ControllerStream {
     if (handlers.signal.aborted) abort();
     const result = await end;
     this.#over = true;
+    this.#life.abort();
     handlers.signal.removeEventListener('abort', abort);
     this.#outbox = undefined;
     this.#call?.cancel();
@@ -137,7 +143,7 @@ export class ControllerStream {
     else this.#log.debug('message of a kind that this agent does not know');
   }
 
-  #receiveUpdate(update: Update, { onServed, onUpdate }: StreamHandlers): void {
+  #receiveUpdate(update: Update, { onServed, onUpdate, onRelay }: StreamHandlers): void {
     if (!this.#served) {
       if (!update.snapshot) {
         this.#lost('protocol error: the first update of the stream is not a snapshot');
@@ -145,6 +151,7 @@ export class ControllerStream {
       }
       this.#served = true;
       onServed();
+      onRelay?.(this.#relay, this.#life.signal);
     }
     onUpdate(update);
   }

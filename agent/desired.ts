@@ -12,7 +12,8 @@ import type { ResourceProblem, ResourceRef } from './resources.js';
 import { noTunnels, type TunnelPlan } from './tunnels.js';
 import type { VifInterface } from './vswitch/interfaces.js';
 
-const modules: readonly IoModule[] = [l2Switch, portSecurity, arpNdResponder, tunnels];
+/** What a node's network is made of. */
+export const modules: readonly IoModule[] = [l2Switch, portSecurity, arpNdResponder, tunnels];
 
 /** What the kernel should hold, and whom each entry is for. */
 export interface Desired extends KernelTarget {

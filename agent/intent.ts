@@ -20,6 +20,8 @@ export interface SwitchIntent {
   readonly fdbAgeThresholdSeconds: number;
   /** Its ports may send frames with VLAN tags. */
   readonly vlanPassthru: boolean;
+  /** Uuid of the Logical_Switch row. */
+  readonly nbUuid: string;
 }
 
 /** One entry of Logical_Switch_Port.port_security. */
@@ -60,6 +62,8 @@ export interface PortIntent {
   readonly chassis: string;
   /** Uuid of the Port_Binding row. */
   readonly binding: string;
+  /** Uuid of the Logical_Switch_Port row. */
+  readonly nbUuid: string;
   /** Name of the port in which it is nested, '' when it has an interface of its own. */
   readonly parent: string;
   /** Its VLAN on the parent's interface, 0 when it has none. */
@@ -157,6 +161,7 @@ function readSwitch(id: string, body: Switch): SwitchIntent {
     datapathKey: requireKey('datapath key', body.datapath_key, maximumDatapathKey),
     fdbAgeThresholdSeconds: body.fdb_age_threshold_seconds,
     vlanPassthru: body.vlan_passthru,
+    nbUuid: body.nb_uuid,
   };
 }
 
@@ -176,6 +181,7 @@ function readPort(name: string, body: Port): PortIntent {
     learnsMacs: body.learns_macs,
     chassis: body.chassis,
     binding: body.binding,
+    nbUuid: body.nb_uuid,
     parent: body.parent,
     tag: body.tag === 0 ? 0 : requireKey('tag', body.tag, maximumTag),
   };

@@ -81,6 +81,7 @@ export class KernelApplier {
   readonly #kernel: KernelState;
   #slots: ReadonlyMap<SlotKey, number>;
   #plugged: readonly PluggedPort[] = [];
+  #wanted: Desired | undefined;
   #tunnelIds: ReadonlyMap<string, number>;
   #tunnels: readonly Tunnel[] = [];
   #full: ReadonlySet<TableName> = new Set();
@@ -98,6 +99,11 @@ export class KernelApplier {
   /** The ports with a slot after the last round. */
   get plugged(): readonly PluggedPort[] {
     return this.#plugged;
+  }
+
+  /** What the last round was to bring about. */
+  get wanted(): Desired | undefined {
+    return this.#wanted;
   }
 
   /** The tunnels of the last round, by chassis. */
@@ -134,6 +140,7 @@ export class KernelApplier {
     this.#tunnelIds = tunnelPlan.ids;
     this.#tunnels = [...tunnelPlan.tunnels.values()];
     this.#plugged = desired.plugged;
+    this.#wanted = desired;
     if (operations.length > 0) {
       this.#log.debug('kernel state changed', { operations: operations.length, failures: failures.length });
     }

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { readSettings } from '../common/config.js';
 import { runDaemon } from '../common/daemon.js';
 import { IovnError } from '../common/errors.js';
-import { createLogger, type Logger } from '../common/log.js';
+import { type AdjustableLogger, createLogger, type Logger } from '../common/log.js';
 import { packageRoot, packageVersion } from '../common/package-root.js';
 import { Agent } from './agent.js';
 import { ControlSocket, isListening, requestDecommission } from './control-socket.js';
@@ -44,7 +44,12 @@ function openDevices(signal: AbortSignal, log: Logger): Devices {
 }
 
 /** Throws KernelError when this kernel, or what the process may do, is not enough. */
-function createAgent(settings: AgentSettings, stateDir: StateDir, signal: AbortSignal, log: Logger): Agent {
+function createAgent(
+  settings: AgentSettings,
+  stateDir: StateDir,
+  signal: AbortSignal,
+  log: AdjustableLogger,
+): Agent {
   const dataPlane = openDataPlane({
     bpffsDir: settings.bpffs,
     objectFile,
@@ -69,14 +74,21 @@ async function serve(
   settings: AgentSettings,
   stateDir: StateDir,
   signal: AbortSignal,
-  log: Logger,
+  log: AdjustableLogger,
 ): Promise<void> {
-  let decommission = (): Promise<readonly string[]> =>
-    Promise.reject(new IovnError('starting', 'the agent is still starting'));
-  const control = await ControlSocket.open(stateDir.controlSocket, () => decommission());
+  let agent: Agent | undefined;
+  const started = (): Agent => {
+    if (agent === undefined) throw new IovnError('starting', 'the agent is still starting');
+    return agent;
+  };
+  const control = await ControlSocket.open(stateDir.controlSocket, {
+    decommission: async () => started().decommission(),
+    ask: async function* (query, asker) {
+      yield* started().ask(query, asker);
+    },
+  });
   try {
-    const agent = createAgent(settings, stateDir, signal, log);
-    decommission = () => agent.decommission();
+    agent = createAgent(settings, stateDir, signal, log);
     await agent.run(signal);
   } finally {
     await control.close(replyGraceMs);

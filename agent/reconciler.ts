@@ -5,6 +5,7 @@ import type { AppliedInput } from '../generated/proto/iovn/v1/Applied.js';
 import type { InterfaceInput } from '../generated/proto/iovn/v1/Interface.js';
 import type { DataPlane } from './data-plane.js';
 import { DatabaseWriter } from './database-writer.js';
+import type { Desired } from './desired.js';
 import { DirtyLoop } from './dirty-loop.js';
 import type { Intent } from './intent.js';
 import {
@@ -76,6 +77,8 @@ export interface ReconcilerView {
   readonly state: InstallState;
   readonly attachments: number;
   readonly tunnels: readonly Tunnel[];
+  /** What the kernel should hold; undefined until that is known. */
+  readonly wanted: Desired | undefined;
   readonly refusals: MapRefusals;
   readonly driftRepaired: number;
   readonly generationApplied: string;
@@ -136,6 +139,7 @@ export class Reconciler {
       state: this.#state,
       attachments: this.#kernel.attachmentCount,
       tunnels: this.#kernel.tunnels,
+      wanted: this.#kernel.wanted,
       refusals: this.#kernel.refusals,
       driftRepaired: this.#driftRepaired,
       generationApplied: this.#answered?.intent.generation ?? '0',

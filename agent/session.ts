@@ -6,12 +6,14 @@ import { Backoff, sleep } from '../common/backoff.js';
 import { ConfigError, errorMessage, IovnError } from '../common/errors.js';
 import { formatListenAddress, type ListenAddress, parseListenAddresses } from '../common/listen-address.js';
 import type { Logger } from '../common/log.js';
+import type { v1 } from '../common/proto.js';
 import type { AgentStatusInput } from '../generated/proto/iovn/v1/AgentStatus.js';
 import type { AppliedInput } from '../generated/proto/iovn/v1/Applied.js';
 import type { ChassisInput } from '../generated/proto/iovn/v1/Chassis.js';
 import type { HelloInput } from '../generated/proto/iovn/v1/Hello.js';
 import type { InterfaceInput } from '../generated/proto/iovn/v1/Interface.js';
 import type { LearnedMacInput } from '../generated/proto/iovn/v1/LearnedMac.js';
+import type { RelayHelloInput } from '../generated/proto/iovn/v1/RelayHello.js';
 import type { Update } from '../generated/proto/iovn/v1/Update.js';
 import { ControllerStream, type StreamEnd } from './controller-stream.js';
 import type { LearnedOutlet } from './fdb/sightings.js';
@@ -52,6 +54,12 @@ export interface SessionOptions {
   readonly identity: Omit<HelloInput, 'chassis'>;
   /** Called for each Update; `stream` is the number of the stream that it came by. */
   readonly onUpdate: (update: Update, stream: number) => void;
+  /** Answers what a controller asks about this node, until `signal` aborts. */
+  readonly serveRelay?: (
+    client: InstanceType<typeof v1.NodeRelay>,
+    hello: RelayHelloInput,
+    signal: AbortSignal,
+  ) => void;
   readonly now: () => number;
   readonly timing?: Partial<SessionTiming>;
   readonly log: Logger;
@@ -213,6 +221,13 @@ export class ControllerSession implements ControllerOutlet, LearnedOutlet {
         connectTimeoutMs: this.#timing.connectTimeoutMs,
         signal,
         onOpen: () => this.#greet(stream),
+        onRelay: (client, life) => {
+          const hello = {
+            chassis: this.#chassis?.name ?? '',
+            agent_id: this.#options.identity.agent_id ?? '',
+          };
+          this.#options.serveRelay?.(client, hello, life);
+        },
         onServed: () => {
           this.#setStatus('connected', target, undefined);
           this.#options.log.info('connected to the controller', { controller: target });

@@ -3,6 +3,7 @@
 
 #include <linux/pkt_cls.h>
 
+#include "drop_sample.h"
 #include "maps.h"
 #include "trace.h"
 
@@ -55,6 +56,7 @@ static __always_inline void count_drop(struct __sk_buff *skb, __u32 slot, enum d
 	trace(skb, TRACE_DROP, slot, reason);
 	if (packets && (__u32)reason < DROP_REASON_COUNT)
 		__sync_fetch_and_add(&packets[reason], packets_in(skb));
+	sample_drop(skb, slot, reason);
 }
 
 /* The only place that discards a packet. */

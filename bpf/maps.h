@@ -133,6 +133,22 @@ struct {
 	__type(value, __u64[DROP_REASON_COUNT]);
 } drops SEC(".maps");
 
+/* Slot -> when a drop of each reason was last sampled, in ms of CLOCK_MONOTONIC, modulo 2^32. The programs' own. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, DEFAULT_MAX_PORTS);
+	__type(key, __u32);
+	__type(value, __u32[DROP_REASON_COUNT]);
+} drop_sampled_ms SEC(".maps");
+
+/* What became of the samples. The programs write it, the agent reads it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct drop_sampling);
+} drop_sampling SEC(".maps");
+
 /* MAC within a switch -> the port behind which it was seen. The programs and the agent write it; when it is full the
  * kernel gives up an entry that has not been used for long, and frames to that MAC are flooded until it is learnt again. */
 struct {

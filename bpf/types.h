@@ -176,6 +176,7 @@ _Static_assert(sizeof(struct learning_counters) == 24, "struct learning_counters
 /* First field of whatever is in map `events`. */
 enum event_type {
 	EVENT_MAC_LEARNED = 1,
+	EVENT_PACKET_DROPPED = 16,
 };
 
 /* A MAC that is new in map `fdb`, or on another port than before. */
@@ -187,6 +188,33 @@ struct mac_learned_event {
 	__u16 pad;
 };
 _Static_assert(sizeof(struct mac_learned_event) == 20, "struct mac_learned_event");
+
+enum drop_sample_limits {
+	SAMPLE_HEAD_LENGTH = 128,
+	/* A drop of the same reason at the same port is not sampled sooner after one that was. */
+	SAMPLE_INTERVAL_MS = 250,
+};
+
+/* One of the packets that were dropped, as it was when that was decided. */
+struct packet_dropped_event {
+	__u32 type;          /* EVENT_PACKET_DROPPED */
+	__u32 slot;          /* under which it was counted */
+	__u32 reason;        /* enum drop_reason */
+	__u32 ifindex;       /* where the program ran: of the sender's tap, or of the underlay */
+	__u32 packet_length; /* without the tag that the kernel keeps beside the packet; of a GSO packet all of it */
+	__u16 head_length;   /* bytes of `head` that are the packet's */
+	__u16 vlan_protocol; /* of the tag beside the packet, in network order; 0 = none */
+	__u16 vlan_tci;
+	__u16 pad;
+	__u8 head[SAMPLE_HEAD_LENGTH];
+};
+_Static_assert(sizeof(struct packet_dropped_event) == 156, "struct packet_dropped_event");
+
+/* Value of map `drop_sampling`, per CPU, since the map was made. */
+struct drop_sampling {
+	__u64 lost_samples; /* for which there was no room in `events` */
+};
+_Static_assert(sizeof(struct drop_sampling) == 8, "struct drop_sampling");
 
 /* Key of map `ports_by_key`: a port of one of the node's switches, or, with port key 0, the switch itself. */
 struct port_key {

@@ -11,7 +11,14 @@ import { fdbView, nodesView, nodeView, portsView, statusView } from './views.js'
 export interface CommandOutput {
   readonly json: string;
   readonly lines: readonly string[];
+  /** For people, on standard error. */
+  readonly warnings?: readonly string[];
+  /** One of `exitCodes`, 0 when absent. */
+  readonly status?: number;
 }
+
+/** What `iovn --help` says of them. */
+export const exitCodes = { failure: 1, usage: 2, incomplete: 3 } as const;
 
 export interface PortFilter {
   readonly switch?: string;
@@ -79,7 +86,7 @@ function orEmpty<T>(reply: Promise<T>, empty: T): Promise<T> {
   });
 }
 
-async function unknownNode(client: InspectClient, name: string): Promise<IovnError> {
+export async function unknownNode(client: InspectClient, name: string): Promise<IovnError> {
   const { nodes } = await client.listNodes();
   const names = nodes.flatMap(({ chassis }) => (chassis === null ? [] : [chassis.name, chassis.hostname]));
   return new IovnError('unknown_node', `there is no node '${name}'${suggestion(name, names)}`);
@@ -91,7 +98,7 @@ async function unknownSwitch(client: InspectClient, name: string): Promise<IovnE
   return new IovnError('unknown_switch', `there is no switch '${name}' with ports${suggestion(name, names)}`);
 }
 
-function suggestion(name: string, candidates: readonly string[]): string {
+export function suggestion(name: string, candidates: readonly string[]): string {
   const candidate = nearest(name, candidates);
   return candidate === undefined ? '' : `; did you mean '${candidate}'?`;
 }

@@ -34,7 +34,7 @@ export function inspectClient(address: ListenAddress, tls: TlsSettings): Inspect
     new Promise<T>((resolve, reject) => {
       start({ deadline: Date.now() + timeoutMs }, (error, reply) => {
         if (error === null && reply !== undefined) resolve(reply);
-        else reject(callError(target, error));
+        else reject(callError(`the controller at ${target}`, error, timeoutMs));
       });
     });
   return {
@@ -47,18 +47,16 @@ export function inspectClient(address: ListenAddress, tls: TlsSettings): Inspect
   };
 }
 
-function callError(target: string, error: ServiceError | null): IovnError {
+/** What a failed call means to an operator; `who` begins the sentence. */
+export function callError(who: string, error: ServiceError | null, limitMs: number): IovnError {
   const details = error?.details ?? 'an empty reply';
   if (error?.code === status.NOT_FOUND) return new IovnError('not_found', details);
   if (error?.code === status.DEADLINE_EXCEEDED) {
-    return new IovnError(
-      'unreachable',
-      `no answer from the controller at ${target} within ${timeoutMs / 1000} s`,
-    );
+    return new IovnError('unreachable', `no answer from ${who} within ${limitMs / 1000} s`);
   }
   if (error?.code === status.UNAVAILABLE) {
     const why = details.replace(/^.*Last error: (Error: )?/, '').replace(/\. Resolution note:.*$/, '');
-    return new IovnError('unreachable', `no connection to the controller at ${target}: ${why}`);
+    return new IovnError('unreachable', `no connection to ${who}: ${why}`);
   }
-  return new IovnError('refused', `the controller at ${target} says: ${details}`);
+  return new IovnError('refused', `${who} says: ${details}`);
 }

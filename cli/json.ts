@@ -10,13 +10,22 @@ const wideTypes = new Set(['TYPE_INT64', 'TYPE_UINT64', 'TYPE_SINT64', 'TYPE_FIX
 
 /**
  * A message of package iovn.v1 as JSON text for scripts: as in the .proto, its 64-bit integers, which gRPC gives us
- * as decimal strings, as numbers. (Ours count generations and entries and stay below 2^53.)
+ * as decimal strings, as numbers, and bytes in hexadecimal. (Ours count generations and entries and stay below 2^53.)
  */
 export function toJson(messageType: string, message: object): string {
-  return JSON.stringify(withNumbers(messageType, message), undefined, 2);
+  return formatJson(toPlain(messageType, message));
 }
 
-function withNumbers(messageType: string, message: object): object {
+export function formatJson(value: unknown): string {
+  return JSON.stringify(value, undefined, 2);
+}
+
+/** What `toJson` makes text of. */
+export function toPlain(messageType: string, message: object): Readonly<Record<string, unknown>> {
+  return withNumbers(messageType, message);
+}
+
+function withNumbers(messageType: string, message: object): Record<string, unknown> {
   const fields = new Map(fieldsOf(messageType).map((field) => [field.name, field]));
   return Object.fromEntries(
     Object.entries(message).map(([name, value]: [string, unknown]) => {
@@ -27,6 +36,7 @@ function withNumbers(messageType: string, message: object): object {
 }
 
 function convert(field: FieldDescriptor, value: unknown): unknown {
+  if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
   if (Array.isArray(value)) return value.map((each: unknown) => convert(field, each));
   if (wideTypes.has(field.type)) return Number(value);
   if (field.type !== 'TYPE_MESSAGE' || typeof value !== 'object' || value === null) return value;

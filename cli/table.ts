@@ -26,7 +26,7 @@ function align(rows: readonly (readonly string[])[]): readonly string[] {
 }
 
 /** What comes from a database may hold anything; a terminal must not obey it. */
-function printable(text: string): string {
+export function printable(text: string): string {
   return text.replaceAll(
     /\p{Cc}/gu,
     (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`,

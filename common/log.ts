@@ -14,26 +14,51 @@ export interface Logger {
 export const logLevels = ['debug', 'info', 'warn', 'error'] as const;
 export type LogLevel = (typeof logLevels)[number];
 
-function wrap(sink: pino.Logger): Logger {
+/** A daemon's log, whose level (that of its children, too) can be changed while it runs. */
+export interface AdjustableLogger extends Logger {
+  level: LogLevel;
+}
+
+/** Shared by a logger and its children: pino's own children keep the level that they were made with. */
+interface Threshold {
+  level: LogLevel;
+}
+
+function wrap(sink: pino.Logger, threshold: Threshold): Logger {
+  const write =
+    (level: LogLevel) =>
+    (message: string, fields?: Fields): void => {
+      if (logLevels.indexOf(level) >= logLevels.indexOf(threshold.level)) sink[level](fields ?? {}, message);
+    };
   return {
-    debug: (message, fields) => sink.debug(fields ?? {}, message),
-    info: (message, fields) => sink.info(fields ?? {}, message),
-    warn: (message, fields) => sink.warn(fields ?? {}, message),
-    error: (message, fields) => sink.error(fields ?? {}, message),
-    child: (fields) => wrap(sink.child(fields)),
+    debug: write('debug'),
+    info: write('info'),
+    warn: write('warn'),
+    error: write('error'),
+    child: (fields) => wrap(sink.child(fields), threshold),
   };
 }
 
 /** Structured log on standard error, one JSON object a line, for the daemon `name`. */
-export function createLogger(name: string, level: LogLevel): Logger {
+export function createLogger(name: string, level: LogLevel): AdjustableLogger {
   const options: pino.LoggerOptions = {
     name,
-    level,
+    level: logLevels[0],
     base: { name },
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label) => ({ level: label }) },
   };
-  return wrap(pino(options, pino.destination({ fd: 2, sync: true })));
+  const threshold: Threshold = { level };
+  const logger = wrap(pino(options, pino.destination({ fd: 2, sync: true })), threshold);
+  return {
+    ...logger,
+    get level() {
+      return threshold.level;
+    },
+    set level(wanted) {
+      threshold.level = wanted;
+    },
+  };
 }
 
 /** Discards everything; for tests and for library use. */

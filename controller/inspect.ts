@@ -17,6 +17,7 @@ import type { Snapshot } from './metrics.js';
 import type { Node } from './node.js';
 import type { NorthboundDatabase } from './northbound.js';
 import { listPorts } from './port-status.js';
+import type { KnownNode } from './relay/fleet-inspect.js';
 import { agentIdKey, type Chassis, type SouthboundDatabase } from './southbound.js';
 import { listUnsupported, type Unsupported } from './unsupported.js';
 
@@ -72,6 +73,14 @@ export class Inspector {
     for (const chassis of model.sb.chassis) if (chassis.external_ids.has(agentIdKey)) names.add(chassis.name);
     const nodes = [...names].sort().map((name) => this.#node(name));
     return { nodes: nodes.filter(({ chassis }) => matches(filter, chassis?.name, chassis?.hostname)) };
+  }
+
+  knownNodes(filter: string): KnownNode[] {
+    return (this.nodes(filter).nodes ?? []).map(({ chassis, connected, since }) => ({
+      name: chassis?.name ?? '',
+      connected: connected ?? false,
+      sinceMs: Number(since ?? 0) * 1000,
+    }));
   }
 
   ports(logicalSwitch: string, node: string): PortsInput {

@@ -7,8 +7,11 @@ import { formatListenAddress, type ListenAddress } from '../common/listen-addres
 import type { Logger } from '../common/log.js';
 import { packageDefinition, v1 } from '../common/proto.js';
 import type { ControlPlaneHandlers } from '../generated/proto/iovn/v1/ControlPlane.js';
+import type { NodeRelayHandlers } from '../generated/proto/iovn/v1/NodeRelay.js';
 import type { Controller } from './controller.js';
 import { type Inspector, inspectHandlers } from './inspect.js';
+import { fleetInspectHandlers } from './relay/fleet-inspect.js';
+import { NodeLinks } from './relay/node-links.js';
 import { serveAgent } from './sessions.js';
 
 export interface ServerOptions {
@@ -32,9 +35,9 @@ export interface RunningServer {
 const keepaliveTimeMs = 4000;
 const keepaliveTimeoutMs = 4000;
 
-const services = ['', 'iovn.v1.ControlPlane', 'iovn.v1.Inspect'];
+const services = ['', 'iovn.v1.ControlPlane', 'iovn.v1.Inspect', 'iovn.v1.FleetInspect', 'iovn.v1.NodeRelay'];
 
-/** Serves ControlPlane, Inspect, health checking and reflection. Rejects with ConfigError when it can't listen. */
+/** Serves ControlPlane, Inspect, the relay to the nodes, health checking and reflection. Rejects with ConfigError when it can't listen. */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { controller, credentials, listen, log, signal } = options;
   const server = new Server({
@@ -47,6 +50,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const controlPlane: ControlPlaneHandlers = { Connect: (call) => serveAgent(controller, call, log) };
   server.addService(v1.ControlPlane.service, controlPlane);
   server.addService(v1.Inspect.service, inspectHandlers(options.inspector));
+  const links = new NodeLinks((chassis, agentId) => serves(controller, chassis, agentId), log);
+  server.addService(v1.NodeRelay.service, { Serve: (call) => links.serve(call) } satisfies NodeRelayHandlers);
+  server.addService(
+    v1.FleetInspect.service,
+    fleetInspectHandlers((filter) => options.inspector.knownNodes(filter), links),
+  );
   const health = new HealthImplementation(statuses('NOT_SERVING'));
   health.addToServer(server);
   new ReflectionService(packageDefinition).addToServer(server);
@@ -61,6 +70,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       for (const service of services) health.setStatus(service, serving ? 'SERVING' : 'NOT_SERVING');
     },
   };
+}
+
+function serves({ nodes }: Controller, chassis: string, agentId: string): boolean {
+  const node = nodes.get(chassis);
+  return node !== undefined && node.connected && node.identity.agentId === agentId;
 }
 
 function statuses<S extends string>(value: S): Record<string, S> {

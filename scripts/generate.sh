@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 npx --no-install proto-loader-gen-types --longs=String --enums=String --defaults --oneofs --keepCase \
   --grpcLib=@grpc/grpc-js --targetFileExtension=.ts --importFileExtension=.js --includeComments --inputTemplate='%sInput' --outputTemplate='%s' \
-  --outDir=generated/proto proto/*.proto >/dev/null
+  --includeDirs=proto --outDir=generated/proto iovn.proto node.proto >/dev/null
 
 # Debian keeps bpftool in sbin.
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"

@@ -16,7 +16,9 @@ import {
   type TableUsage,
   type WriteFailure,
 } from '../data-plane.js';
+import type { DropSample, DropSource } from '../drops/drop-source.js';
 import type { LearningPlane, MacEvent } from '../fdb/fdb-table.js';
+import type { ProgramSource, ProgramStatus } from '../inspect/program-source.js';
 import { Attachments } from './attachments.js';
 import { prepareBpffs, removePinnedFolder, removePins } from './bpffs.js';
 import { carryOver } from './carry-over.js';
@@ -25,7 +27,13 @@ import { type Generation, openGeneration, otherGenerations } from './generations
 import { KernelError, requireKernel, withKernelError } from './kernel-error.js';
 import { KernelFdb } from './kernel-fdb.js';
 import { type MapSizes, requireLibbpf } from './kernel-object.js';
-import { readProgramInfo, type TestContext, type TestRun, testRun } from './kernel-program.js';
+import {
+  readProgramInfo,
+  readProgramMemory,
+  type TestContext,
+  type TestRun,
+  testRun,
+} from './kernel-program.js';
 import { KernelTables } from './tables.js';
 import { hasTcx } from './tcx.js';
 
@@ -77,11 +85,12 @@ export function slotMapSizes(maxPorts: number): MapSizes {
     ports_by_interface: maxPorts,
     port_counters: maxPorts,
     drops: maxPorts,
+    drop_sampled_ms: maxPorts,
   };
 }
 
 /** The DataPlane that is the kernel's. Made by `openDataPlane`. */
-export class KernelDataPlane implements DataPlane, LearningPlane {
+export class KernelDataPlane implements DataPlane, LearningPlane, DropSource, ProgramSource {
   readonly attachMode: AttachMode;
   /** True when the tables are those of an earlier process, as it left them. */
   readonly adopted: boolean;
@@ -94,6 +103,7 @@ export class KernelDataPlane implements DataPlane, LearningPlane {
   readonly #tables: KernelTables;
   readonly #attachments: ReadonlyMap<ProgramName, Attachments>;
   readonly #log: Logger;
+  #onDrop: (sample: DropSample) => void = () => undefined;
 
   constructor(bpffsDir: string, generation: Generation, mode: AttachMode | 'auto', log: Logger) {
     this.#bpffsDir = bpffsDir;
@@ -157,7 +167,23 @@ export class KernelDataPlane implements DataPlane, LearningPlane {
   async watchEvents(onEvent: (event: MacEvent) => void, signal: AbortSignal): Promise<void> {
     const fd = this.#generation.maps.get('events');
     if (fd === undefined) throw new KernelError('kernel_not_found', 0, 'the eBPF object has no map events');
-    await readEvents(fd, onEvent, signal);
+    await readEvents(fd, { onMac: onEvent, onDrop: (sample) => this.#onDrop(sample) }, signal);
+  }
+
+  onDrop(listener: (sample: DropSample) => void): void {
+    this.#onDrop = listener;
+  }
+
+  lostDropSamples(): bigint {
+    return this.#tables.lostDropSamples();
+  }
+
+  readPrograms(): readonly ProgramStatus[] {
+    return Array.from(this.#programFds, ([name, fd]) => ({
+      name,
+      ...readProgramInfo(fd),
+      memoryBytes: readProgramMemory(fd),
+    }));
   }
 
   usage(): readonly TableUsage[] {

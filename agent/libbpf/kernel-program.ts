@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import os from 'node:os';
 
 import { check, kernelError } from './kernel-error.js';
@@ -9,6 +10,11 @@ export interface ProgramInfo {
   readonly verifiedInstructions: number;
   /** Instructions of the program after the kernel rewrote it, 8 bytes each. */
   readonly instructions: number;
+  /** Digest of its instructions, 16 hex digits. */
+  readonly tag: string;
+  /** 0 unless the kernel counts (kernel.bpf_stats_enabled). */
+  readonly runs: bigint;
+  readonly runNs: bigint;
 }
 
 /** Reads `struct bpf_prog_info` of a program. */
@@ -21,7 +27,16 @@ export function readProgramInfo(fd: number): ProgramInfo {
     id: info.readUInt32LE(4),
     verifiedInstructions: info.readUInt32LE(216),
     instructions: info.readUInt32LE(20) / 8,
+    tag: info.toString('hex', 8, 16),
+    runs: info.readBigUInt64LE(200),
+    runNs: info.readBigUInt64LE(192),
   };
+}
+
+/** What the kernel charges for a program (proc_pid_fdinfo(5)). */
+export function readProgramMemory(fd: number): number {
+  const memlock = /^memlock:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'));
+  return Number(memlock?.[1] ?? 0);
 }
 
 /** What the program sees in `struct __sk_buff` besides the packet. */

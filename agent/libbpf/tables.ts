@@ -1,4 +1,10 @@
-import { decodePortCounters, dropReasons, portCountersSize } from '../../generated/bpf/layouts.js';
+import {
+  decodeDropSampling,
+  decodePortCounters,
+  dropReasons,
+  dropSamplingSize,
+  portCountersSize,
+} from '../../generated/bpf/layouts.js';
 import {
   type PortCounters,
   type TableEntries,
@@ -10,7 +16,7 @@ import {
 import { codeOfErrno, errnoName, KernelError } from './kernel-error.js';
 import { type EntryFailure, KernelMap } from './kernel-map.js';
 
-const counterMapNames = ['port_counters', 'drops'] as const;
+const counterMapNames = ['port_counters', 'drops', 'drop_sampling'] as const;
 type MapName = TableName | (typeof counterMapNames)[number];
 
 /** The maps of `bpf/maps.h` by what the agent does with them: tables that it fills, counters that it reads. */
@@ -115,6 +121,15 @@ export class KernelTables {
     const traffic = this.#map('port_counters');
     this.#overwrite(traffic, slot, 1);
     this.#overwrite(this.#map('drops'), slot, 1);
+  }
+
+  /** Samples of drops for which the ring buffer had no room. */
+  lostDropSamples(): bigint {
+    const perCpu = this.#map('drop_sampling').readRange(0, 1);
+    let lost = 0n;
+    for (let offset = 0; offset < perCpu.length; offset += dropSamplingSize)
+      lost += decodeDropSampling(perCpu.subarray(offset, offset + dropSamplingSize)).lostSamples;
+    return lost;
   }
 
   /** Entries and capacity of the tables; reads them all. */

@@ -25,6 +25,7 @@ function port(name: string, portKey: number, neighbours: Record<string, string>)
     }),
     chassis: '',
     binding: '',
+    nbUuid: '',
     parent: '',
     tag: 0,
   };

@@ -5,7 +5,12 @@ import path from 'node:path';
 
 import test, { type ExecutionContext } from 'ava';
 
-import { ControlSocket, isListening, requestDecommission } from '../../agent/control-socket.js';
+import {
+  ControlSocket,
+  type ControlSocketHandlers,
+  isListening,
+  requestDecommission,
+} from '../../agent/control-socket.js';
 import { IntentCache } from '../../agent/intent-cache.js';
 import { StateDir } from '../../agent/state-dir.js';
 import { type Logger, silentLogger } from '../../common/log.js';
@@ -21,6 +26,13 @@ function recordingLogger(): { readonly log: Logger; readonly warnings: string[] 
   const warnings: string[] = [];
   return { log: { ...silentLogger, warn: (message) => void warnings.push(message) }, warnings };
 }
+
+const handlers = (problems: readonly string[] = []): ControlSocketHandlers => ({
+  decommission: () => Promise.resolve(problems),
+  ask: async function* () {
+    yield await Promise.resolve({ log_level: { level: 'info' } });
+  },
+});
 
 test('the agent id is made once per state directory', (t) => {
   const dir = path.join(folder(t), 'a', 'b');
@@ -71,12 +83,12 @@ test('the intent is kept over a restart, and a damaged cache is ignored with a w
 test('one agent per state directory', async (t) => {
   const socket = path.join(folder(t), 'agent.sock');
   t.false(await isListening(socket));
-  const first = await ControlSocket.open(socket, () => Promise.resolve([]));
+  const first = await ControlSocket.open(socket, handlers());
   t.true(await isListening(socket));
-  await t.throwsAsync(
-    ControlSocket.open(socket, () => Promise.resolve([])),
-    { code: 'agent_running', message: /another agent uses this state directory/ },
-  );
+  await t.throwsAsync(ControlSocket.open(socket, handlers()), {
+    code: 'agent_running',
+    message: /another agent uses this state directory/,
+  });
   await first.close(100);
   t.false(await isListening(socket));
 });
@@ -85,22 +97,22 @@ test('a socket that a killed agent left behind is taken over', async (t) => {
   const dir = folder(t);
   const socket = path.join(dir, 'agent.sock');
   writeFileSync(socket, '');
-  const control = await ControlSocket.open(socket, () => Promise.resolve([]));
+  const control = await ControlSocket.open(socket, handlers());
   t.true(await isListening(socket));
   await control.close(100);
 });
 
 test('a path that is too long for a unix socket', async (t) => {
   const socket = `/tmp/${'x'.repeat(120)}/agent.sock`;
-  await t.throwsAsync(
-    ControlSocket.open(socket, () => Promise.resolve([])),
-    { code: 'control_socket', message: /choose a shorter --state-dir/ },
-  );
+  await t.throwsAsync(ControlSocket.open(socket, handlers()), {
+    code: 'control_socket',
+    message: /choose a shorter --state-dir/,
+  });
 });
 
 test('decommissioning through the socket brings back what could not be done', async (t) => {
   const socket = path.join(folder(t), 'agent.sock');
-  const control = await ControlSocket.open(socket, () => Promise.resolve(['the controller is away']));
+  const control = await ControlSocket.open(socket, handlers(['the controller is away']));
   t.teardown(() => control.close(100));
   t.deepEqual(await requestDecommission(socket, 5000), ['the controller is away']);
 });

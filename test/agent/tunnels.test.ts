@@ -114,6 +114,7 @@ function port(name: string, portKey: number, on: string, more: Partial<PortInten
     learnsMacs: false,
     chassis: on,
     binding: name,
+    nbUuid: '',
     parent: '',
     tag: 0,
     ...more,
@@ -121,7 +122,14 @@ function port(name: string, portKey: number, on: string, more: Partial<PortInten
 }
 
 function intentOf(ports: readonly PortIntent[], hosts: Intent['chassis']): Intent {
-  const sw0 = { id: 'sw0', name: 'sw0', datapathKey: 7, fdbAgeThresholdSeconds: 0, vlanPassthru: false };
+  const sw0 = {
+    id: 'sw0',
+    name: 'sw0',
+    datapathKey: 7,
+    fdbAgeThresholdSeconds: 0,
+    vlanPassthru: false,
+    nbUuid: '',
+  };
   return {
     ...emptyIntent,
     switches: new Map([['sw0', sw0]]),

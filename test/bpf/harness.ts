@@ -180,6 +180,17 @@ export class BpfHarness {
     return testRun(this.#programFd(program), packet, context, repeat).durationNs;
   }
 
+  /** Lets the next drop of each reason in the slot be sampled, as if the last had been long ago. */
+  forgetSampled(slot: number): void {
+    const map = this.#map('drop_sampled_ms');
+    map.update(Buffer.from(encodeUint32(slot)), Buffer.alloc(map.valueSize), 1);
+  }
+
+  /** Samples of drops for which there was no room. */
+  lostDropSamples(): bigint {
+    return this.#tables.lostDropSamples();
+  }
+
   counters(slot: number): PortCounters {
     const counters = this.#tables.readCounters([slot]).get(slot);
     if (counters === undefined) throw new RangeError(`no slot ${slot}`);

@@ -1,0 +1,76 @@
+import { once, setMaxListeners } from 'node:events';
+
+import { type ServerWritableStream, status } from '@grpc/grpc-js';
+
+import { errorMessage } from '../../common/errors.js';
+import type { FleetInspectHandlers } from '../../generated/proto/iovn/v1/FleetInspect.js';
+import type { FleetQuery } from '../../generated/proto/iovn/v1/FleetQuery.js';
+import type { FleetReply, FleetReplyInput } from '../../generated/proto/iovn/v1/FleetReply.js';
+import type { NodeQuery } from '../../generated/proto/iovn/v1/NodeQuery.js';
+import type { NodeLinks } from './node-links.js';
+
+/** A node that somebody may ask for. */
+export interface KnownNode {
+  readonly name: string;
+  readonly connected: boolean;
+  /** Of the last connect or disconnect, epoch ms; 0 = not seen since the controller started. */
+  readonly sinceMs: number;
+}
+
+/** Those with this chassis name or hostname; all for ''. */
+export type FindNodes = (filter: string) => readonly KnownNode[];
+
+type Call = ServerWritableStream<FleetQuery, FleetReply | FleetReplyInput>;
+
+/** The FleetInspect service: asks the nodes side by side, so that one that does not answer holds up no other. */
+export function fleetInspectHandlers(
+  findNodes: FindNodes,
+  links: Pick<NodeLinks, 'get'>,
+): FleetInspectHandlers {
+  return { Ask: (call) => void answer(call, findNodes, links) };
+}
+
+async function answer(call: Call, findNodes: FindNodes, links: Pick<NodeLinks, 'get'>): Promise<void> {
+  const { node: filter, query } = call.request;
+  const nodes = findNodes(filter);
+  if (query === null || nodes.length === 0) {
+    const details = query === null ? 'no question' : `there is no node '${filter}'`;
+    call.emit('error', { code: query === null ? status.INVALID_ARGUMENT : status.NOT_FOUND, details });
+    return;
+  }
+  const abort = new AbortController();
+  /* One per node. */
+  setMaxListeners(0, abort.signal);
+  call.on('cancelled', () => abort.abort());
+  await Promise.all(nodes.map((node) => askNode(call, node, query, links, abort.signal)));
+  call.end();
+}
+
+async function askNode(
+  call: Call,
+  node: KnownNode,
+  query: NodeQuery,
+  links: Pick<NodeLinks, 'get'>,
+  signal: AbortSignal,
+): Promise<void> {
+  const write = async (reply: FleetReplyInput): Promise<void> => {
+    if (signal.aborted || call.write(reply)) return;
+    await once(call, 'drain', { signal }).catch(() => undefined);
+  };
+  const link = links.get(node.name);
+  if (link === undefined) {
+    await write({ node: node.name, error: absence(node) });
+    return;
+  }
+  try {
+    for await (const reply of link.ask(query, signal)) await write({ node: node.name, reply });
+  } catch (error) {
+    await write({ node: node.name, error: errorMessage(error) });
+  }
+}
+
+function absence({ connected, sinceMs }: KnownNode): string {
+  if (connected) return 'its agent has not opened its relay to this controller yet';
+  if (sinceMs === 0) return 'its agent has not been seen since this controller started';
+  return `its agent is not connected since ${new Date(sinceMs).toISOString()}`;
+}
