@@ -2,7 +2,6 @@ import os from 'node:os';
 
 import type { Logger } from '../../common/log.js';
 import {
-  constants,
   decodePort,
   decodeTraceStep,
   encodeInterfaceKey,
@@ -13,28 +12,17 @@ import {
 } from '../../generated/bpf/layouts.js';
 import { type ProgramName, tableNames } from '../data-plane.js';
 import { insertTag, outerTag } from '../trace/tags.js';
+import type { RecordedStep } from '../trace/trace-source.js';
 import { kernelError } from './kernel-error.js';
 import { KernelMap } from './kernel-map.js';
 import { type LoadedObject, loadObject } from './kernel-object.js';
 import { type TestContext, testRun } from './kernel-program.js';
 import { libbpf, NULL } from './native.js';
 
-/** What the program decided, with the frame as it was then, its tag in it. */
-export interface RecordedStep {
-  /** traceEvent */
-  readonly event: number;
-  readonly slot: number;
-  readonly detail: number;
-  readonly frame: Uint8Array;
-}
-
 const { ENOENT } = os.constants.errno;
 
 /** What only the programs need to have, not to keep. An LRU map takes a batch of entries for each CPU. */
-const privateSizes = { fdb: 16_384, port_counters: 1, drops: 1 } as const;
-
-/** Tunnel headers and a tag are added to it. */
-export const tracedFrameLimits = { shortest: 15, longest: constants.TRACED_FRAME_BYTES - 128 } as const;
+const privateSizes = { fdb: 16_384, port_counters: 1, drops: 1, drop_sampled_ms: 1 } as const;
 
 /** A flood of more members than there are slots would go on for ever. */
 const mostRuns = 64;

@@ -1,6 +1,6 @@
 import test, { type ExecutionContext } from 'ava';
 
-import type { RecordedStep } from '../../agent/libbpf/kernel-tracer.js';
+import type { RecordedStep } from '../../agent/trace/trace-source.js';
 import { type Ifindex, macBytes } from '../../common/addresses.js';
 import {
   constants,
