@@ -27,6 +27,9 @@ openssl openssl
 tcpdump tcpdump
 ethtool ethtool
 promtool prometheus
+shellcheck shellcheck
+vagrant vagrant
+/usr/share/vagrant-plugins/plugins.d/vagrant-libvirt.json vagrant-libvirt
 ovsdb-server openvswitch-switch
 ovs-vsctl openvswitch-switch
 /usr/share/openvswitch/vswitch.ovsschema openvswitch-switch

@@ -3,15 +3,11 @@ import { existsSync, rmSync } from 'node:fs';
 import type { NetworkNamespace } from './namespace.js';
 import { type Daemon, runOk } from './process.js';
 import type { Testbed } from './testbed.js';
+import { makeUnderlay } from './underlay.js';
 import { waitFor } from './wait.js';
 
 /** The folder of the OVN schemas in Debian's package. */
 const schemas = '/usr/share/ovn';
-
-/** Address of the central namespace in the network that connects it with the hypervisors. */
-export const centralAddress = '192.0.2.1';
-/** The bridge of the central namespace to which hypervisors are connected. */
-export const underlayBridge = 'underlay';
 
 /** OVN as it is: both databases and ovn-northd, in a namespace of their own, on unix sockets. */
 export class OvnCentral {
@@ -33,9 +29,7 @@ export class OvnCentral {
   /** Makes the databases, and starts everything unless told otherwise. */
   static async create(bed: Testbed, { start = true } = {}): Promise<OvnCentral> {
     const namespace = await bed.namespace('central');
-    await namespace.ip('link', 'add', underlayBridge, 'type', 'bridge');
-    await namespace.ip('addr', 'add', `${centralAddress}/24`, 'dev', underlayBridge);
-    await namespace.ip('link', 'set', underlayBridge, 'up');
+    await makeUnderlay(namespace);
     for (const name of ['nb', 'sb']) {
       await runOk(['ovsdb-tool', 'create', bed.file(`${name}.db`), `${schemas}/ovn-${name}.ovsschema`]);
     }

@@ -1,10 +1,11 @@
 import path from 'node:path';
 
 import { packageRoot } from '../common/package-root.js';
-import { centralAddress, type OvnCentral } from './central.js';
+import type { OvnCentral } from './central.js';
 import type { CommandResult } from './process.js';
 import type { Daemon } from './process.js';
 import type { Testbed } from './testbed.js';
+import { centralAddress } from './underlay.js';
 import { waitFor } from './wait.js';
 
 /** An executable of this project, as built. */

@@ -69,7 +69,8 @@ export class Testbed {
   }
 }
 
-async function mountBpffs(): Promise<void> {
+/** Where the kernel keeps pins; on a fresh machine nobody may have mounted it. */
+export async function mountBpffs(): Promise<void> {
   if (statfsSync(bpffsRoot).type !== bpffsMagic) await runOk(['mount', '-t', 'bpf', 'bpf', bpffsRoot]);
 }
 
