@@ -69,7 +69,7 @@ test.serial('a packet is traced from node to node, and nothing of it is left beh
   t.regex(spoofed.stdout, /^output: nothing$/m);
   const wrong = await controller.iovn('trace', 'sw0', 'inport == "vm1" && ip4.src = 1');
   t.is(wrong.status, 1);
-  t.regex(wrong.stderr, /\n {2}inport == "vm1" && ip4\.src = 1\n {26}\^\n$/);
+  t.regex(wrong.stderr, /\n {2}inport == "vm1" && ip4\.src = 1\n {29}\^\n$/);
   t.regex((await controller.iovn('trace', 'inport == "vm11"')).stderr, /did you mean 'vm1'\?/);
   t.regex((await controller.iovn('trace', 'sw9', flow(vm1.address))).stderr, /is of switch sw0/);
   t.is(await counted(), before);
