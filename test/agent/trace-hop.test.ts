@@ -1,4 +1,4 @@
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 
 import { Places } from '../../agent/inspect/places.js';
 import { traceHop } from '../../agent/trace/trace-hop.js';
@@ -10,8 +10,9 @@ import { Rig } from './support/rig.js';
 const frame = Buffer.alloc(60, 1);
 
 /** A node with lp1 on tap1, and lp2 of the same switch elsewhere; the plane says `steps`. */
-async function openNode(...steps: readonly Omit<RecordedStep, 'frame'>[]) {
+async function openNode(t: ExecutionContext, ...steps: readonly Omit<RecordedStep, 'frame'>[]) {
   const rig = new Rig();
+  t.teardown(() => rig.close());
   rig.start();
   rig.devices.add('tap1', 5);
   rig.database.plug('tap1', 'lp1');
@@ -34,6 +35,7 @@ const { TRACE_FROM_PORT, TRACE_UNICAST, TRACE_DROP, TRACE_FROM_TUNNEL, TRACE_DEL
 
 test('steps are told in terms of the network, with the NB row that decided', async (t) => {
   const { runs, options } = await openNode(
+    t,
     { event: TRACE_FROM_PORT, slot: 1, detail: 1 },
     { event: TRACE_UNICAST, slot: 0, detail: 2 },
     { event: TRACE_DROP, slot: 1, detail: dropReason.DROP_PORT_SECURITY_IP4 },
@@ -53,6 +55,7 @@ test('steps are told in terms of the network, with the NB row that decided', asy
 
 test('a tunnel packet is told with its sender, which is elsewhere', async (t) => {
   const { runs, options } = await openNode(
+    t,
     { event: TRACE_FROM_TUNNEL, slot: 1, detail: 2 },
     { event: TRACE_DELIVER, slot: 1, detail: 5 },
   );
@@ -63,7 +66,7 @@ test('a tunnel packet is told with its sender, which is elsewhere', async (t) =>
 });
 
 test('what cannot be traced is said', async (t) => {
-  const { options } = await openNode();
+  const { options } = await openNode(t);
   t.throws(() => traceHop({ frame, port: 'lp7' }, options), { message: /lp7 is not in this node's kernel/ });
   t.throws(() => traceHop({ frame: Buffer.alloc(14), port: 'lp1' }, options), { message: /14 bytes/ });
   t.throws(() => traceHop({ frame: Buffer.alloc(2000), port: 'lp1' }, options), { message: /2000 bytes/ });
