@@ -114,7 +114,7 @@ test('a node that does not answer is said, and the trace is incomplete', async (
 test('what cannot be traced is said', async (t) => {
   const client = network(refusal);
   const failing = async (words: readonly string[], settings = {}): Promise<string> =>
-    (await t.throwsAsync(tracePackets(client, false, words, settings)))?.message ?? '';
+    (await t.throwsAsync(tracePackets(client, false, words, settings))).message;
   t.regex(await failing(['inport == "vm11"']), /no node has a port 'vm11'; did you mean 'vm1'\?/);
   t.regex(await failing(['sw1', flow]), /port vm1 is of switch sw0/);
   t.regex(await failing([]), /takes \[SWITCH\] MICROFLOW/);
