@@ -206,6 +206,8 @@ int tunnel_ingress(struct __sk_buff *skb)
 		return drop(skb, 0, DROP_TUNNEL_UNKNOWN_SOURCE);
 	verdict = load_passage(skb, &outer, &passage);
 	if (verdict == VERDICT_PASS)
+		trace(skb, TRACE_FROM_TUNNEL, passage.to_key, passage.from_key);
+	if (verdict == VERDICT_PASS)
 		verdict = check_passage(&passage, &sender);
 	if (verdict == VERDICT_PASS)
 		verdict = decapsulate(skb, &outer);

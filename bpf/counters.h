@@ -5,6 +5,7 @@
 
 #include "drop_sample.h"
 #include "maps.h"
+#include "trace.h"
 
 enum {
 	/* Of a GSO packet with everything in it: Ethernet, IPv6, TCP with options. With shorter headers the count is right
@@ -52,6 +53,7 @@ static __always_inline void count_drop(struct __sk_buff *skb, __u32 slot, enum d
 {
 	__u64 *packets = bpf_map_lookup_elem(&drops, &slot);
 
+	trace(skb, TRACE_DROP, slot, reason);
 	if (packets && (__u32)reason < DROP_REASON_COUNT)
 		__sync_fetch_and_add(&packets[reason], packets_in(skb));
 	sample_drop(skb, slot, reason);

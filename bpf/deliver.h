@@ -50,6 +50,7 @@ static __always_inline int deliver(struct __sk_buff *skb, __u32 slot, const stru
 		return drop(skb, slot, verdict);
 	if (!push_port_tag(skb, to))
 		return drop(skb, slot, DROP_DELIVERY_FAILED);
+	trace(skb, TRACE_DELIVER, slot, to->ifindex);
 	count_sent(skb, slot);
 	/* A device finds out anew of what protocol a frame is, which the kernel does not know of one from a tunnel. */
 	if (!(to->flags & PORT_REDIRECT_PEER) || skb->protocol != ethernet->type)

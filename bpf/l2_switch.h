@@ -46,7 +46,8 @@ static __always_inline int copy_to(struct __sk_buff *skb, __u32 slot, const stru
 		return verdict;
 	if (!push_port_tag(skb, to))
 		return DROP_DELIVERY_FAILED;
-	if (bpf_clone_redirect(skb, to->ifindex, 0) != 0)
+	trace(skb, TRACE_DELIVER, slot, to->ifindex);
+	if (send_copy(skb, to->ifindex, 0) != 0)
 		verdict = DROP_DELIVERY_FAILED;
 	*intact = pop_port_tag(skb, to);
 	return verdict;
@@ -99,7 +100,8 @@ static __always_inline int flood_later(struct __sk_buff *skb, const struct port 
 	if (!push_port_tag(skb, from))
 		return drop(skb, from_slot, DROP_DELIVERY_FAILED);
 	skb->mark = FLOOD_MARK | (group_key == MULTICAST_UNKNOWN ? FLOOD_MARK_UNKNOWN : 0) | (slot & FLOOD_MARK_SLOT);
-	if (bpf_clone_redirect(skb, from->ifindex, BPF_F_INGRESS) != 0)
+	trace(skb, TRACE_AGAIN, from_slot, 0);
+	if (send_copy(skb, from->ifindex, BPF_F_INGRESS) != 0)
 		return drop(skb, from_slot, DROP_DELIVERY_FAILED);
 	return TC_ACT_SHOT;
 }
@@ -144,6 +146,7 @@ static __always_inline int flood(struct __sk_buff *skb, const struct port *from,
 
 	if (from->flags & PORT_LOCALPORT)
 		tunnel = NULL;
+	trace(skb, TRACE_FLOOD, from_slot, group_key);
 	if (tunnel && is_gso(skb))
 		return behind == 0 ? relay(skb, tunnel, RELAY_SEGMENT | from_slot) : drop(skb, from_slot, DROP_TUNNEL_FAILED);
 	bpf_loop(MEMBERS_PER_RUN, flood_step, &flood, 0);
@@ -212,6 +215,7 @@ static __always_inline int switch_frame(struct __sk_buff *skb, const struct port
 	} else if (is_multicast(ethernet->destination)) {
 		answer = answer_neighbour_query(skb, from, ethernet);
 		if (answer != NOT_ANSWERED) {
+			trace(skb, TRACE_ANSWER, from_slot, 0);
 			if (answer == ANSWER_FAILED || !load_ethernet(skb, ethernet))
 				return drop(skb, from_slot, DROP_DELIVERY_FAILED);
 			return deliver(skb, from_slot, ethernet);
@@ -221,6 +225,8 @@ static __always_inline int switch_frame(struct __sk_buff *skb, const struct port
 		to = bpf_map_lookup_elem(&destinations, &key);
 		if (!to && find_learned(&key, &learned))
 			to = &learned;
+		if (to)
+			trace(skb, TRACE_UNICAST, to->slot, to->port_key);
 		if (to && to->port_key == from->port_key)
 			return drop(skb, from_slot, DROP_HAIRPIN);
 		place = to && to->slot == 0 ? find_place(from->datapath_key, to->port_key) : NULL;

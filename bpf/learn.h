@@ -55,8 +55,8 @@ static __noinline int note_mac(const struct mac_key *key, __u32 port_key, __u32 
 	return 0;
 }
 
-/* The port in `slot` has sent a frame from `source`. */
-static __always_inline void learn_source(const struct port *from, __u32 slot, const __u8 *source)
+/* The port in `slot` has sent a frame from `source`. Whether that is news. */
+static __always_inline bool learn_source(const struct port *from, __u32 slot, const __u8 *source)
 {
 	struct mac_key key = { .datapath_key = from->datapath_key };
 	struct fdb_entry *entry;
@@ -66,22 +66,23 @@ static __always_inline void learn_source(const struct port *from, __u32 slot, co
 	entry = bpf_map_lookup_elem(&fdb, &key);
 	if (!entry) {
 		note_mac(&key, from->port_key, slot, SIGHTING_NEW);
-		return;
+		return true;
 	}
 	if (entry->port_key != from->port_key) {
 		/* The way to a VM of another node leads there, too: its own port has the say. */
 		if (from->flags & PORT_LOCALNET)
-			return;
+			return false;
 		note_mac(&key, from->port_key, slot, SIGHTING_MOVED);
-		return;
+		return true;
 	}
 	if (entry->slot != slot) {
 		note_mac(&key, from->port_key, slot, SIGHTING_SAME_PORT);
-		return;
+		return false;
 	}
 	now_ns = bpf_ktime_get_coarse_ns();
 	if ((__s64)(now_ns - entry->seen_ns) >= FDB_REFRESH_NS)
 		entry->seen_ns = now_ns;
+	return false;
 }
 
 /* Where the MAC was learnt; false when it was not, or when the slot is another port's by now. The entry is copied

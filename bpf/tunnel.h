@@ -65,9 +65,11 @@ static __always_inline int send_to_remote(struct __sk_buff *skb, const struct po
 			return TC_ACT_SHOT;
 		return deliver(skb, from_slot, ethernet);
 	}
-	if (tunnel->type == TUNNEL_VXLAN)
+	if (tunnel->type == TUNNEL_VXLAN) {
+		trace(skb, TRACE_TUNNEL, from_slot, passage.tunnel);
 		return set_vxlan_passage(skb, tunnel, &passage) ? bpf_redirect(tunnel->ifindex, 0)
 								: drop(skb, from_slot, DROP_TUNNEL_FAILED);
+	}
 	switch (encapsulate(skb, tunnel, &passage, ethernet->type)) {
 	case ENCAPSULATED:
 		break;
@@ -76,6 +78,7 @@ static __always_inline int send_to_remote(struct __sk_buff *skb, const struct po
 	default:
 		return drop(skb, from_slot, DROP_TUNNEL_FAILED);
 	}
+	trace(skb, TRACE_TUNNEL, from_slot, passage.tunnel);
 	if (skb->protocol == (tunnel->family == FAMILY_IP4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6)))
 		return send_on_underlay(skb, tunnel);
 	return relay(skb, tunnel, RELAY_SEND | passage.tunnel);
@@ -111,8 +114,9 @@ static __always_inline bool first_tunnel_headers(struct remote_flood *flood, con
 
 static __always_inline bool copy_to_vxlan(struct remote_flood *flood, const struct tunnel *tunnel)
 {
+	trace(flood->skb, TRACE_TUNNEL, flood->from_slot, flood->passage.tunnel);
 	return set_vxlan_passage(flood->skb, tunnel, &flood->passage) &&
-	       bpf_clone_redirect(flood->skb, tunnel->ifindex, 0) == 0;
+	       send_copy(flood->skb, tunnel->ifindex, 0) == 0;
 }
 
 static __always_inline bool copy_to_geneve(struct remote_flood *flood, const struct tunnel *tunnel)
@@ -127,7 +131,10 @@ static __always_inline bool copy_to_geneve(struct remote_flood *flood, const str
 	if (tunnel->family != flood->family)
 		return false;
 	skb->mark = RELAY_SEND | flood->passage.tunnel;
-	return store_outer_ip(skb, tunnel, flood->class) == 0 && bpf_clone_redirect(skb, tunnel->relay_ifindex, 0) == 0;
+	if (store_outer_ip(skb, tunnel, flood->class) != 0)
+		return false;
+	trace(skb, TRACE_TUNNEL, flood->from_slot, flood->passage.tunnel);
+	return send_copy(skb, tunnel->relay_ifindex, 0) == 0;
 }
 
 /* A copy through one tunnel: VERDICT_PASS or the reason why it was not sent. */

@@ -38,6 +38,7 @@ int vif_ingress(struct __sk_buff *skb)
 		return drop(skb, 0, DROP_NO_LOGICAL_PORT);
 	if (port->vlan_id != 0 && bpf_skb_vlan_pop(skb) != 0)
 		return drop(skb, slot, DROP_DELIVERY_FAILED);
+	trace(skb, TRACE_FROM_PORT, slot, port->port_key);
 	if (!is_flood_mark(skb->mark))
 		count_received(skb, slot);
 
@@ -55,9 +56,10 @@ int vif_ingress(struct __sk_buff *skb)
 		verdict = check_source(skb, slot, port->flags, &ethernet);
 		if (verdict != VERDICT_PASS)
 			return drop(skb, slot, verdict);
+		trace(skb, TRACE_PORT_SECURITY, slot, 0);
 	}
-	if (port->flags & PORT_LEARNS)
-		learn_source(port, slot, ethernet.source);
+	if ((port->flags & PORT_LEARNS) && learn_source(port, slot, ethernet.source))
+		trace(skb, TRACE_LEARN, slot, port->port_key);
 	return switch_frame(skb, port, slot, &ethernet);
 }
 

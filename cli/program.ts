@@ -26,6 +26,7 @@ import {
   verifyNodes,
 } from './node-commands.js';
 import { top } from './top.js';
+import { tracePackets, type TraceSettings } from './trace/command.js';
 import { showWhy } from './why.js';
 
 const eventTypes = ['drop', 'mac', 'link', 'intent', 'applied'] as const;
@@ -131,6 +132,21 @@ function addPacketCommands(program: Command): void {
       execute(program, (connection) =>
         showWhy(port, connection.isLocal ? undefined : connection.controller(), connection.nodes()),
       ),
+    );
+  program
+    .command('trace')
+    .description(
+      'what would become of a packet, decision by decision and node by node; nothing is sent, counted or learnt',
+    )
+    .argument(
+      '[WORDS...]',
+      '[SWITCH] MICROFLOW, as for ovn-trace: sw0 \'inport == "vm1" && eth.src == … && ip4.dst == …\'',
+    )
+    .option('--pcap <FILE>', 'trace the frames of a capture instead of a microflow')
+    .option('--inport <PORT>', 'the logical port that sends them')
+    .option('--detailed', 'show the bytes')
+    .action((words: readonly string[], settings: TraceSettings) =>
+      execute(program, (connection) => tracePackets(connection.nodes(), connection.isLocal, words, settings)),
     );
   program
     .command('drops')

@@ -10,7 +10,7 @@ import { type Layouts, parseBtf } from './btf/btf.js';
 import { emitDropReasonPage, emitLayouts } from './btf/emit.js';
 import { findNames, parseDropReasons, referenceAll } from './btf/header.js';
 
-const headers = ['types.h', 'drop_reasons.h'];
+const headers = ['types.h', 'drop_reasons.h', 'trace_step.h'];
 const folder = path.join(packageRoot, 'generated', 'bpf');
 const page = path.join(packageRoot, 'docs', 'drop-reasons.md');
 

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 
 import { packageRoot } from '../common/package-root.js';
 import type { NetworkNamespace } from './namespace.js';
-import { readPcap } from './pcap.js';
+import { readPcap } from '../common/pcap.js';
 import { run } from './process.js';
 import type { Testbed } from './testbed.js';
 import { waitFor } from './wait.js';

@@ -1,7 +1,7 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
-import { readPcap } from './pcap.js';
+import { readPcap } from '../common/pcap.js';
 import { Daemon, runOk } from './process.js';
 import type { Scope } from './scope.js';
 import { Unixctl } from './unixctl.js';

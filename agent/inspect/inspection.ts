@@ -16,6 +16,8 @@ import type { DropSource } from '../drops/drop-source.js';
 import type { LearningPlane } from '../fdb/fdb-table.js';
 import { KernelState } from '../kernel-state.js';
 import type { ReconcilerView } from '../reconciler.js';
+import { traceHop } from '../trace/trace-hop.js';
+import type { TraceSource } from '../trace/trace-source.js';
 import type { SessionStatus } from '../session.js';
 import type { EventFeed } from './event-feed.js';
 import type { Places } from './places.js';
@@ -24,7 +26,7 @@ import type { ProgramSource } from './program-source.js';
 import { pieces, readTable } from './table-reader.js';
 import { verify } from './verify.js';
 
-export type InspectedPlane = DataPlane & LearningPlane & DropSource & ProgramSource;
+export type InspectedPlane = DataPlane & LearningPlane & DropSource & ProgramSource & TraceSource;
 
 export interface InspectionOptions {
   readonly dataPlane: InspectedPlane;
@@ -62,6 +64,7 @@ export class Inspection {
       const { port, types } = query.monitor;
       for await (const event of feed.watch({ port, types }, signal)) yield { event };
     } else if (query.log_level) yield { log_level: { level: this.#logLevel(query.log_level.level) } };
+    else if (query.trace) yield { trace: traceHop(query.trace, this.#options) };
     else throw new IovnError('unknown_query', `this agent (${packageVersion}) does not know the question`);
   }
 

@@ -35,6 +35,8 @@ import {
   testRun,
 } from './kernel-program.js';
 import { KernelTables } from './tables.js';
+import { KernelTracer } from './kernel-tracer.js';
+import type { RecordedStep, TraceSource } from '../trace/trace-source.js';
 import { hasTcx } from './tcx.js';
 
 export interface DataPlaneOptions {
@@ -71,11 +73,16 @@ export function openDataPlane(options: DataPlaneOptions): KernelDataPlane {
       const map = generation.maps.get(name);
       if (map !== undefined) carryOver(name, map, bpffsDir, otherGenerations(bpffsDir, generation.id), log);
     }
-    return new KernelDataPlane(bpffsDir, generation, options.attachMode, log);
+    return new KernelDataPlane(bpffsDir, generation, options.attachMode, traceObject(objectFile), log);
   } catch (error) {
     generation.close();
     throw error;
   }
+}
+
+/** The programs for tracing, beside those that they are built like. */
+function traceObject(objectFile: string): string {
+  return path.join(path.dirname(objectFile), 'trace.bpf.o');
 }
 
 /** The maps that have an entry per slot. */
@@ -91,7 +98,7 @@ export function slotMapSizes(maxPorts: number): MapSizes {
 }
 
 /** The DataPlane that is the kernel's. Made by `openDataPlane`. */
-export class KernelDataPlane implements DataPlane, LearningPlane, DropSource, ProgramSource {
+export class KernelDataPlane implements DataPlane, LearningPlane, DropSource, ProgramSource, TraceSource {
   readonly attachMode: AttachMode;
   /** True when the tables are those of an earlier process, as it left them. */
   readonly adopted: boolean;
@@ -103,11 +110,21 @@ export class KernelDataPlane implements DataPlane, LearningPlane, DropSource, Pr
   readonly #programFds: ReadonlyMap<ProgramName, number>;
   readonly #tables: KernelTables;
   readonly #attachments: ReadonlyMap<ProgramName, Attachments>;
+  readonly #traceObject: string;
   readonly #log: Logger;
   #onActivation: () => void = () => undefined;
+  /** Loaded when the first packet is traced. */
+  #tracer: KernelTracer | undefined;
   #onDrop: (sample: DropSample) => void = () => undefined;
 
-  constructor(bpffsDir: string, generation: Generation, mode: AttachMode | 'auto', log: Logger) {
+  constructor(
+    bpffsDir: string,
+    generation: Generation,
+    mode: AttachMode | 'auto',
+    traceObjectFile: string,
+    log: Logger,
+  ) {
+    this.#traceObject = traceObjectFile;
     this.#bpffsDir = bpffsDir;
     this.#generation = generation;
     this.#log = log;
@@ -223,7 +240,18 @@ export class KernelDataPlane implements DataPlane, LearningPlane, DropSource, Pr
     return testRun(this.#programFd('vif_ingress'), packet, context);
   }
 
+  trace(program: ProgramName, frame: Uint8Array, ifindex: number): readonly RecordedStep[] {
+    const file = this.#traceObject;
+    this.#tracer ??= new KernelTracer(
+      withKernelError(`read eBPF object ${file}`, () => readFileSync(file)),
+      this.#generation.maps,
+      this.#log,
+    );
+    return this.#tracer.run(program, frame, ifindex);
+  }
+
   close(): void {
+    this.#tracer?.close();
     this.#generation.close();
   }
 

@@ -30,16 +30,24 @@ export function requireLibbpf(): void {
 }
 
 /**
- * Loads the maps and programs of an ELF object into the kernel; nothing is pinned or attached. Throws KernelError,
+ * Loads the maps and programs of an ELF object into the kernel; nothing is pinned or attached. For the maps in `shared` it
+ * takes those that are there, by file descriptor, instead of making its own. Throws KernelError,
  * 'kernel_verifier' with the end of the verifier's log where it is the verifier that refuses.
  */
-export function loadObject(name: string, bytes: Uint8Array, sizes: MapSizes, log: Logger): LoadedObject {
+export function loadObject(
+  name: string,
+  bytes: Uint8Array,
+  sizes: MapSizes,
+  log: Logger,
+  shared: ReadonlyMap<string, number> = new Map(),
+): LoadedObject {
   return withLibbpfLog(log, () => {
     const verifierLog = Buffer.allocUnsafeSlow(verifierLogBytes);
     verifierLog[0] = 0;
     const object = openObject(name, bytes, verifierLog);
     try {
       resizeMaps(object, sizes);
+      shareMaps(object, shared);
       const result = libbpf().bpf_object__load(object);
       if (result < 0) throw loadError(name, -result, verifierLog);
       return describe(object);
@@ -92,6 +100,14 @@ function resizeMaps(object: Pointer, sizes: MapSizes): void {
         map: name,
       });
     }
+  }
+}
+
+function shareMaps(object: Pointer, shared: ReadonlyMap<string, number>): void {
+  for (const map of members(object, 'bpf_object__next_map')) {
+    const name = libbpf().bpf_map__name(map);
+    const fd = shared.get(name);
+    if (fd !== undefined) check(libbpf().bpf_map__reuse_fd(map, fd), `share map `, { map: name });
   }
 }
 

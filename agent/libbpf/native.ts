@@ -16,6 +16,7 @@ export interface Libbpf {
   bpf_map__name(map: Pointer): string;
   bpf_map__fd(map: Pointer): number;
   bpf_map__set_max_entries(map: Pointer, entries: number): number;
+  bpf_map__reuse_fd(map: Pointer, fd: number): number;
   bpf_program__name(program: Pointer): string;
   bpf_program__fd(program: Pointer): number;
   bpf_obj_pin(fd: number, path: string): number;
@@ -24,6 +25,7 @@ export interface Libbpf {
   bpf_map_lookup_elem(fd: number, key: Pointer, value: Pointer): number;
   bpf_map_update_elem(fd: number, key: Pointer, value: Pointer, flags: number): number;
   bpf_map_delete_elem(fd: number, key: Pointer): number;
+  bpf_map_lookup_and_delete_elem(fd: number, key: Pointer, value: Pointer): number;
   bpf_map_get_next_key(fd: number, key: Pointer, nextKey: Pointer): number;
   bpf_map_lookup_batch(
     fd: number,
@@ -94,6 +96,7 @@ export function libbpf(): Libbpf {
     bpf_map__name: [name, ['pointer']],
     bpf_map__fd: ['int', ['pointer']],
     bpf_map__set_max_entries: ['int', ['pointer', 'uint32']],
+    bpf_map__reuse_fd: ['int', ['pointer', 'int']],
     bpf_program__name: [name, ['pointer']],
     bpf_program__fd: ['int', ['pointer']],
     bpf_obj_pin: ['int', ['int', name]],
@@ -102,6 +105,7 @@ export function libbpf(): Libbpf {
     bpf_map_lookup_elem: ['int', ['int', 'pointer', 'pointer']],
     bpf_map_update_elem: ['int', ['int', 'pointer', 'pointer', 'uint64']],
     bpf_map_delete_elem: ['int', ['int', 'pointer']],
+    bpf_map_lookup_and_delete_elem: ['int', ['int', 'pointer', 'pointer']],
     bpf_map_get_next_key: ['int', ['int', 'pointer', 'pointer']],
     bpf_map_lookup_batch: ['int', ['int', 'pointer', 'pointer', 'pointer', 'pointer', 'pointer', 'pointer']],
     bpf_map_update_batch: ['int', ['int', 'pointer', 'pointer', 'pointer', 'pointer']],

@@ -7,6 +7,7 @@ import { Attachments } from '../../agent/libbpf/attachments.js';
 import { slotMapSizes } from '../../agent/libbpf/kernel-data-plane.js';
 import { KernelMap } from '../../agent/libbpf/kernel-map.js';
 import { type LoadedObject, loadObject, type MapSizes } from '../../agent/libbpf/kernel-object.js';
+import { KernelTracer } from '../../agent/libbpf/kernel-tracer.js';
 import { readProgramInfo, type TestContext, testRun } from '../../agent/libbpf/kernel-program.js';
 import { hasTcx } from '../../agent/libbpf/tcx.js';
 import { KernelTables } from '../../agent/libbpf/tables.js';
@@ -41,6 +42,8 @@ import {
 
 /** The compiled program that the agent loads. */
 export const vifObjectFile = path.join(packageRoot, 'generated', 'bpf', 'vif.bpf.o');
+
+const traceObjectFile = path.join(packageRoot, 'generated', 'bpf', 'trace.bpf.o');
 
 /** Private to the test's process: see enterPrivateNamespaces. */
 const bpffsRoot = '/sys/fs/bpf';
@@ -99,6 +102,26 @@ export class BpfHarness {
   /** File descriptors of the maps by name, open until `close`. */
   get descriptors(): ReadonlyMap<string, number> {
     return this.#object.maps;
+  }
+
+  /** The programs that trace on these maps. The caller closes it before the harness. */
+  openTracer(): KernelTracer {
+    return new KernelTracer(readFileSync(traceObjectFile), this.#object.maps, silentLogger);
+  }
+
+  /** Every entry of the maps that can be read, as one text. */
+  contents(): Readonly<Record<string, string>> {
+    const readable = [...this.#maps].filter(([name]) => name !== 'events');
+    return Object.fromEntries(
+      readable.map(([name, map]) => {
+        const entries: string[] = [];
+        for (const { keys, values, count } of map.chunks(1024)) {
+          entries.push(keys.toString('hex', 0, count * map.info.keySize));
+          entries.push(values.toString('hex', 0, count * map.valueSize));
+        }
+        return [name, entries.join()];
+      }),
+    );
   }
 
   /** Writes one entry. Throws when the kernel refuses it. */

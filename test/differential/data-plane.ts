@@ -7,7 +7,8 @@ import { type Ifindex, parseMac, type Uuid } from '../../common/addresses.js';
 import { datapathIntent } from '../../controller/intent.js';
 import type { Model } from '../../controller/model.js';
 import type { IntentResource } from '../../controller/resource.js';
-import { dropReasons } from '../../generated/bpf/layouts.js';
+import type { KernelTracer } from '../../agent/libbpf/kernel-tracer.js';
+import { dropReasons, traceEvent } from '../../generated/bpf/layouts.js';
 import { BpfHarness, verdicts } from '../bpf/harness.js';
 
 /** What our data plane does with a frame. */
@@ -23,6 +24,8 @@ export interface OurVerdict {
 }
 
 const chassis = 'oracle';
+/** A copy of a longer one is refused by the devices, whose business is not traced. */
+const longestTraced = 1514;
 
 /** The intent for one switch, as the controller would send it and the agent read it. */
 export function intentOf(model: Model, switchName: string): Intent {
@@ -79,6 +82,7 @@ function interfaceFor(ifaceId: string, ifindex: number): VifInterface {
  */
 export class DataPlane {
   readonly #harness: BpfHarness;
+  readonly #tracer: KernelTracer;
   readonly #slots = new Map<string, number>();
   readonly #ifindexes = new Map<string, number>();
   readonly #datapathKey: number;
@@ -101,26 +105,57 @@ export class DataPlane {
     this.#datapathKey = desired.plugged[0]?.datapathKey ?? 0;
     this.#harness = new BpfHarness(undefined, 16);
     this.#harness.fill(desired.tables);
+    this.#tracer = this.#harness.openTracer();
     for (const { port, slot, device } of desired.plugged) {
       this.#slots.set(port.name, slot);
       this.#ifindexes.set(port.name, device.ifindex);
     }
   }
 
-  /** What happens to a frame that the port's VM sends. */
+  /** What happens to a frame that the port's VM sends. Throws when a trace of it says otherwise. */
   send(port: string, frame: Uint8Array): OurVerdict {
-    const run = this.#harness.run(frame, { ifindex: this.#ifindexes.get(port) ?? 0 });
+    const ifindex = this.#ifindexes.get(port) ?? 0;
+    const traced = frame.length <= longestTraced ? this.#trace(frame, ifindex) : undefined;
+    const run = this.#harness.run(frame, { ifindex });
     // OVN's traces learn nothing, either.
     this.#harness.remove('fdb', { datapathKey: this.#datapathKey, mac: frame.subarray(6, 12) });
     const { outputs, drops } = this.#difference();
     if (run.verdict === verdicts.ok || run.verdict === verdicts.unspecified)
       throw new Error(`verdict ${run.verdict}`);
+    if (traced !== undefined) {
+      const redirected = run.verdict === verdicts.redirect;
+      const last = redirected ? Buffer.from(run.packet).toString('hex') : traced.frame;
+      const real = { outputs, drops, frame: last };
+      if (JSON.stringify(traced) !== JSON.stringify(real))
+        throw new Error(`a trace says ${JSON.stringify(traced)}, the data plane ${JSON.stringify(real)}`);
+    }
     const answered = outputs.includes(port) || drops.some((drop) => drop.startsWith(`${port}: egress_`));
     return { outputs, answered, drops, packet: run.packet };
   }
 
   close(): void {
+    this.#tracer.close();
     this.#harness.close();
+  }
+
+  /** What a trace says, in the counters' terms. */
+  #trace(
+    frame: Uint8Array,
+    ifindex: number,
+  ): { readonly outputs: readonly string[]; readonly drops: readonly string[]; readonly frame: string } {
+    const steps = this.#tracer.run('vif_ingress', frame, ifindex);
+    const ports = new Map(Array.from(this.#slots, ([port, slot]) => [slot, port]));
+    const delivered = steps.filter(({ event }) => event === traceEvent.TRACE_DELIVER);
+    const dropped = steps.filter(({ event, slot }) => event === traceEvent.TRACE_DROP && ports.has(slot));
+    const order = [...this.#slots.values()];
+    const drops = dropped
+      .sort((a, b) => order.indexOf(a.slot) - order.indexOf(b.slot) || a.detail - b.detail)
+      .map(({ slot, detail }) => `${ports.get(slot) ?? ''}: ${dropReasons[detail]?.name ?? ''}`);
+    return {
+      outputs: delivered.map(({ slot }) => ports.get(slot) ?? '').sort(),
+      drops: drops.filter((drop, index) => drops.indexOf(drop) === index),
+      frame: Buffer.from(delivered[0]?.frame ?? []).toString('hex'),
+    };
   }
 
   /** What has been counted since the last call. */

@@ -1,7 +1,7 @@
 import { existsSync, statSync } from 'node:fs';
 
 import type { NetworkNamespace } from '../../testbed/namespace.js';
-import { readPcap } from '../../testbed/pcap.js';
+import { readPcap } from '../../common/pcap.js';
 import type { Daemon } from '../../testbed/process.js';
 import type { Testbed } from '../../testbed/testbed.js';
 import type { Vm } from '../../testbed/vm.js';

@@ -1,0 +1,148 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+
+import test from 'ava';
+
+import type { NodeAnswer, NodeClient } from '../../cli/node-client.js';
+import { tracePackets } from '../../cli/trace/command.js';
+import { v1 } from '../../common/proto.js';
+import type { NodeReplyInput } from '../../generated/proto/iovn/v1/NodeReply.js';
+
+const port = { name: 'vm1', switch: 'sw0', switch_uuid: 'f00d' };
+const flow = 'inport == "vm1" && eth.type == 0x88b5';
+const uuid = '11111111-2222-4333-8444-555555555555';
+const row = { row_table: 'Logical_Switch_Port', row_uuid: uuid };
+const packet = Uint8Array.of(1, 2, 3);
+
+/** As it comes over gRPC. */
+function reply(message: NodeReplyInput): NodeAnswer['outcome'] {
+  return { reply: v1.NodeReply.deserialize(Buffer.from(v1.NodeReply.serialize(message))) };
+}
+
+/** vm1 on hv1, whose broadcasts go to vm3 there and through a tunnel to hv2, which answers or not. */
+function network(second: NodeAnswer['outcome']): NodeClient & { readonly asked: [string, number][] } {
+  const asked: [string, number][] = [];
+  const first = reply({
+    trace: {
+      program: 'vif_ingress',
+      interface: 'tap1',
+      steps: [
+        { event: 'from port', port: 'vm1', switch: 'sw0', ...row, row_name: 'vm1' },
+        { event: 'flood', key: 32768 },
+        { event: 'deliver', port: 'vm3', interface: 'tap3', frame: packet },
+        { event: 'tunnel', chassis: 'hv2', frame: Uint8Array.of(9, 9) },
+      ],
+    },
+  });
+  return {
+    asked,
+    async *ask(query, node = '') {
+      await Promise.resolve();
+      if (query.ports) {
+        yield { node: 'hv2', outcome: reply({ ports: {} }) };
+        yield {
+          node: 'hv1',
+          outcome: reply({
+            ports: { ports: query.ports.port === 'vm1' || query.ports.port === '' ? [port] : [] },
+          }),
+        };
+        return;
+      }
+      asked.push([`${node} ${query.trace?.port ?? ''}`, query.trace?.frame?.length ?? 0]);
+      yield { node, outcome: node === 'hv1' ? first : second };
+    },
+    close: () => undefined,
+  };
+}
+
+const refusal = reply({
+  trace: {
+    program: 'tunnel_ingress',
+    steps: [
+      { event: 'from tunnel', port: 'vm1', key: 32768 },
+      {
+        event: 'drop',
+        port: 'vm2',
+        reason: 'egress_port_security_mac',
+        text: 'not in port security',
+        ...row,
+        row_name: 'vm2',
+        row_column: 'port_security',
+      },
+    ],
+  },
+});
+
+test('a page tells hop by hop who decided what, and who gets it', async (t) => {
+  const client = network(refusal);
+  const { lines, status } = await tracePackets(client, false, ['sw0', flow], {});
+  t.deepEqual(lines, [
+    'packet: 60 bytes',
+    'hv1 vif_ingress tap1',
+    `  from                  vm1 of switch sw0 (Logical_Switch_Port vm1 ${uuid})`,
+    '  L2 switch             → multicast group 32768',
+    '  output                → vm3 on tap3, 3 bytes',
+    '  tunnel                → node hv2, 2 bytes',
+    'hv2 tunnel_ingress',
+    '  from                  vm1 through the tunnel, to key 32768',
+    `  drop                  egress_port_security_mac: not in port security, by vm2 (Logical_Switch_Port vm2 ${uuid} port_security)`,
+    'output: to vm3 on tap3 of hv1, 3 bytes',
+  ]);
+  t.is(status, 0);
+  t.deepEqual(client.asked, [
+    ['hv1 vm1', 60],
+    ['hv2 ', 2],
+  ]);
+});
+
+test('the bytes are shown when asked for', async (t) => {
+  const { lines, json } = await tracePackets(network(refusal), false, [flow], { detailed: true });
+  t.true(lines.includes('    0000  01 02 03'));
+  const [trace] = JSON.parse(json) as { hops: { node: string; steps: { frame: string }[] }[] }[];
+  t.is(trace?.hops[0]?.steps[2]?.frame, '010203');
+});
+
+test('a node that does not answer is said, and the trace is incomplete', async (t) => {
+  const { lines, status } = await tracePackets(network({ error: 'gone for 5 s' }), false, [flow], {});
+  t.is(lines.at(-2), 'hv2: not known: gone for 5 s');
+  t.is(status, 3);
+  const local = await tracePackets(network(refusal), true, [flow], {});
+  t.is(local.lines.at(-2), 'hv2: not known: only this node is asked');
+});
+
+test('what cannot be traced is said', async (t) => {
+  const client = network(refusal);
+  const failing = async (words: readonly string[], settings = {}): Promise<string> =>
+    (await t.throwsAsync(tracePackets(client, false, words, settings))).message;
+  t.regex(await failing(['inport == "vm11"']), /no node has a port 'vm11'; did you mean 'vm1'\?/);
+  t.regex(await failing(['sw1', flow]), /port vm1 is of switch sw0/);
+  t.regex(await failing([]), /takes \[SWITCH\] MICROFLOW/);
+  t.regex(await failing([], { pcap: '/nowhere' }), /--inport/);
+  t.regex(await failing([], { pcap: '/nowhere', inport: 'vm1' }), /no file/);
+});
+
+test('the frames of a capture are traced one after the other', async (t) => {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'iovn-trace-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const file = path.join(folder, 'two.pcap');
+  const header = Buffer.alloc(24);
+  header.writeUInt32LE(0xa1b2c3d4);
+  const record = (length: number): Buffer => {
+    const bytes = Buffer.alloc(16 + length);
+    bytes.writeUInt32LE(length, 8);
+    bytes.writeUInt32LE(length, 12);
+    return bytes;
+  };
+  writeFileSync(file, Buffer.concat([header, record(60), record(64)]));
+  const client = network(refusal);
+  const { lines } = await tracePackets(client, false, [], { pcap: file, inport: 'vm1' });
+  t.deepEqual(
+    lines.filter((line) => line.startsWith('packet:')),
+    ['packet: 60 bytes', 'packet: 64 bytes'],
+  );
+  t.deepEqual(
+    client.asked.map(([, length]) => length),
+    [60, 2, 64, 2],
+  );
+});
