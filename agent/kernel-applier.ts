@@ -19,7 +19,7 @@ import {
   type UnderlayHook,
 } from './plan.js';
 import { assignSlots } from './slots.js';
-import { planTunnels, recoverTunnelIds, type Tunnel, type Underlay } from './tunnels.js';
+import { allTunnels, planTunnels, recoverTunnelIds, type Tunnel, type Underlay } from './tunnels.js';
 import type { VifInterface } from './vswitch/interfaces.js';
 import type { ChassisConfig } from './vswitch/node-config.js';
 
@@ -105,7 +105,7 @@ export class KernelApplier {
     return this.#plugged;
   }
 
-  /** The tunnels of the last round, by chassis. */
+  /** The tunnels of the last round. */
   get tunnels(): readonly Tunnel[] {
     return this.#tunnels;
   }
@@ -136,7 +136,7 @@ export class KernelApplier {
     const wanted = programmed.map(({ key }) => key);
     const { slots, unassigned, released } = assignSlots(this.#slots, wanted, this.#dataPlane.slotCount);
     for (const [key, slot] of slots) if (!this.#slots.has(key)) this.#dataPlane.resetCounters(slot);
-    const tunnelPlan = planTunnels(intent.chassis, chassis.encaps, underlay, this.#tunnelIds);
+    const tunnelPlan = planTunnels(intent, chassis.encaps, underlay, this.#tunnelIds);
     const desired = computeDesired(intent, interfaces, programmed, slots, tunnelPlan);
     const { operations, postponed, failures } = this.#bringAbout(desired);
     // Not before the ports do without: until then it is what lets their packets pass.
@@ -144,7 +144,7 @@ export class KernelApplier {
     this.#countRefusals(failures, unassigned.length);
     this.#slots = slots;
     this.#tunnelIds = tunnelPlan.ids;
-    this.#tunnels = [...tunnelPlan.tunnels.values()];
+    this.#tunnels = allTunnels(tunnelPlan);
     this.#plugged = desired.plugged;
     if (operations.length > 0) {
       this.#log.debug('kernel state changed', { operations: operations.length, failures: failures.length });

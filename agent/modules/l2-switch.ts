@@ -1,5 +1,6 @@
 import { type Mac, macBytes } from '../../common/addresses.js';
 import {
+  constants,
   encodeDestination,
   encodeInterfaceKey,
   encodeMacKey,
@@ -21,7 +22,7 @@ import {
   type TableEntry,
 } from './io-module.js';
 import { encodeUint32 } from './uint32.js';
-import { isAtSeveralPlaces } from '../tunnels.js';
+import { isAtSeveralPlaces, sourceOf, type TunnelPlan } from '../tunnels.js';
 
 /** Tunnel keys are below 2^24 and 2^16. */
 function numericKey(datapathKey: number, key: number): number {
@@ -49,14 +50,14 @@ function flagsOf({ port, device, vlanPassthru, awaits }: PluggedPort): number {
   return flags;
 }
 
-function portEntries(plugged: PluggedPort): TableEntry[] {
+function portEntries(plugged: PluggedPort, tunnelPlan: TunnelPlan): TableEntry[] {
   const { port, datapathKey, device, vlanId, slot } = plugged;
   const owner = portRef(port);
   const value = encodePort({
     datapathKey,
     portKey: port.portKey,
     ifindex: device.ifindex,
-    flags: flagsOf(plugged),
+    flags: flagsOf(plugged) + sourceOf(plugged, tunnelPlan) * 2 ** constants.PORT_SOURCE_SHIFT,
     vlanId,
   });
   return [
@@ -168,6 +169,13 @@ export const l2Switch: IoModule = {
   compute: (input) => {
     const { entries, problems } = destinations(input);
     const lists = groupsOf(input).flatMap(listEntries);
-    return { entries: [...input.plugged.flatMap(portEntries), ...entries, ...lists], problems };
+    return {
+      entries: [
+        ...input.plugged.flatMap((each) => portEntries(each, input.tunnelPlan)),
+        ...entries,
+        ...lists,
+      ],
+      problems,
+    };
   },
 };
