@@ -1,4 +1,3 @@
-import { parseIp } from '../common/addresses.js';
 import type { Chassis } from '../generated/proto/iovn/v1/Chassis.js';
 import type { Interface } from '../generated/proto/iovn/v1/Interface.js';
 import type { ChassisConfig } from './sb-operations.js';
