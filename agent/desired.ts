@@ -15,7 +15,7 @@ import { portSecurity } from './modules/port-security.js';
 import { tunnels } from './modules/tunnels.js';
 import type { KernelTarget, UnderlayHook } from './plan.js';
 import type { ResourceProblem, ResourceRef } from './resources.js';
-import { noTunnels, type TunnelPlan } from './tunnels.js';
+import { allTunnels, noTunnels, type TunnelPlan } from './tunnels.js';
 import type { VifInterface } from './vswitch/interfaces.js';
 
 /** What a node's network is made of. */
@@ -77,8 +77,8 @@ function underlayHooks(
   return hooks;
 }
 
-function chassisBehind({ tunnels: all }: TunnelPlan, ifindex: Ifindex): readonly ResourceRef[] {
-  return [...all.values()]
+function chassisBehind(plan: TunnelPlan, ifindex: Ifindex): readonly ResourceRef[] {
+  return allTunnels(plan)
     .filter(({ device, relay }) => device === ifindex || relay.outOf === ifindex)
     .map(({ chassis }) => ({ kind: 'Chassis', name: chassis }));
 }

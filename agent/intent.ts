@@ -65,6 +65,8 @@ export interface PortIntent {
   /** Those of them where it is blocked until it sends one of `activatedBy`. */
   readonly awaitingChassis: readonly string[];
   readonly activatedBy: readonly string[];
+  /** Addresses of its chassis that its tunnel packets go to and come from, 4 or 16 bytes; any where there is none. */
+  readonly encapIps: readonly Uint8Array[];
   /** Uuid of the Port_Binding row. */
   readonly binding: string;
   /** Uuid of the Logical_Switch_Port row. */
@@ -87,6 +89,8 @@ export interface EncapIntent {
   readonly ip: Uint8Array;
   /** Encap.options:csum: it wants an outer UDP checksum on what it is sent. */
   readonly checksum: boolean;
+  /** Encap.options:is_default: of several addresses the one to use where nothing else is said. */
+  readonly isDefault: boolean;
 }
 
 /** Another chassis that hosts ports of this node's switches. */
@@ -194,6 +198,7 @@ function readPort(name: string, body: Port): PortIntent {
     additionalChassis: body.additional_chassis,
     awaitingChassis: body.awaiting_chassis,
     activatedBy: body.activated_by,
+    encapIps: body.encap_ips.flatMap((text) => parseIp(text) ?? []),
     binding: body.binding,
     nbUuid: body.nb_uuid,
     parent: body.parent,
@@ -203,12 +208,19 @@ function readPort(name: string, body: Port): PortIntent {
   };
 }
 
-/** An endpoint whose address makes no sense is left out: the others may do. */
-function readChassis(name: string, { encaps }: RemoteChassis): ChassisIntent {
-  const read = encaps.flatMap(({ type, ip: text, options }) => {
+/** One whose address makes no sense is left out: the others may do. */
+export function readEncaps(
+  encaps: readonly { type: string; ip: string; options: Readonly<Record<string, string>> }[],
+): readonly EncapIntent[] {
+  return encaps.flatMap(({ type, ip: text, options }) => {
     const ip = parseIp(text);
-    return ip === undefined ? [] : [{ type, ip, checksum: options['csum'] === 'true' }];
+    const [checksum, isDefault] = [options['csum'] === 'true', options['is_default'] === 'true'];
+    return ip === undefined ? [] : [{ type, ip, checksum, isDefault }];
   });
+}
+
+function readChassis(name: string, { encaps }: RemoteChassis): ChassisIntent {
+  const read = readEncaps(encaps);
   if (read.length < encaps.length && read.length === 0) {
     throw new InvalidResource(`no usable address among ${encaps.map(({ ip }) => ip).join(', ')}`);
   }

@@ -21,7 +21,7 @@ import {
   type UnderlayHook,
 } from './plan.js';
 import { assignSlots } from './slots.js';
-import { planTunnels, recoverTunnelIds, type Tunnel, type Underlay } from './tunnels.js';
+import { allTunnels, planTunnels, recoverTunnelIds, type Tunnel, type Underlay } from './tunnels.js';
 import type { Uplinks } from './vswitch/bridge-mappings.js';
 import type { VifInterface } from './vswitch/interfaces.js';
 import type { ChassisConfig } from './vswitch/node-config.js';
@@ -114,7 +114,7 @@ export class KernelApplier {
     return this.#wanted;
   }
 
-  /** The tunnels of the last round, by chassis. */
+  /** The tunnels of the last round. */
   get tunnels(): readonly Tunnel[] {
     return this.#tunnels;
   }
@@ -156,7 +156,7 @@ export class KernelApplier {
     const wanted = programmed.map(({ key }) => key);
     const { slots, unassigned, released } = assignSlots(this.#slots, wanted, this.#dataPlane.slotCount);
     for (const [key, slot] of slots) if (!this.#slots.has(key)) this.#dataPlane.resetCounters(slot);
-    const tunnelPlan = planTunnels(intent.chassis, chassis.encaps, underlay, this.#tunnelIds);
+    const tunnelPlan = planTunnels(intent, chassis.encaps, underlay, this.#tunnelIds);
     const desired = computeDesired(intent, interfaces, programmed, slots, tunnelPlan);
     const { operations, postponed, failures } = this.#bringAbout(desired);
     // Not before the ports do without: until then it is what lets their packets pass.
@@ -164,7 +164,7 @@ export class KernelApplier {
     this.#countRefusals(failures, unassigned.length);
     this.#slots = slots;
     this.#tunnelIds = tunnelPlan.ids;
-    this.#tunnels = [...tunnelPlan.tunnels.values()];
+    this.#tunnels = allTunnels(tunnelPlan);
     this.#plugged = desired.plugged;
     this.#wanted = desired;
     if (operations.length > 0) {

@@ -146,7 +146,11 @@ function addStateMetrics(registry: Registry, { reconciler }: MetricSources): voi
     Number(view.generationApplied),
   );
   gauge('attachments', 'Interfaces to which the program is attached.', (view) => view.attachments);
-  gauge('tunnels', 'Other chassis to which there is a tunnel.', (view) => view.tunnels.length);
+  gauge(
+    'tunnels',
+    'Other chassis to which there is a tunnel.',
+    (view) => new Set(view.tunnels.map(({ chassis }) => chassis)).size,
+  );
   gauge('ports', 'Logical ports that are in the kernel.', (view) => view.state.installed.size);
   gauge(
     'interface_problems',

@@ -1,6 +1,6 @@
-import { type Ifindex, formatIp } from '../common/addresses.js';
+import { type Ifindex, formatIp, sameIp } from '../common/addresses.js';
 import { constants, decodeTunnel, ipFamily, tunnelType } from '../generated/bpf/layouts.js';
-import type { ChassisIntent } from './intent.js';
+import type { ChassisIntent, Intent } from './intent.js';
 import type { Route } from './links.js';
 import type { SwitchPort } from './modules/io-module.js';
 import { decodeUint32 } from './modules/uint32.js';
@@ -8,11 +8,14 @@ import type { KernelContents } from './plan.js';
 import type { ResourceProblem } from './resources.js';
 import { assignSlots } from './slots.js';
 import {
+  type ChosenTunnel,
   chooseTunnel,
+  type TunnelChoice,
   localEndpoints,
   remoteEndpoints,
-  type TunnelChoice,
   type TunnelEndpoint,
+  tunnelSources,
+  tunnelsToOthers,
   type TunnelType,
 } from './tunnel-endpoints.js';
 import { canCarry } from './vxlan-keys.js';
@@ -45,6 +48,7 @@ export interface Tunnel {
   readonly type: TunnelType;
   /** The other end wants an outer UDP checksum. */
   readonly checksum: boolean;
+  /** Where its packets come from unless the port has another source. */
   readonly local: Uint8Array;
   readonly remote: Uint8Array;
   readonly route: Route;
@@ -54,8 +58,12 @@ export interface Tunnel {
 }
 
 export interface TunnelPlan {
-  /** By chassis. */
+  /** By chassis: to its default address. */
   readonly tunnels: ReadonlyMap<string, Tunnel>;
+  /** To other addresses that ports ask for, by chassis and address (`placeOf`). */
+  readonly others: ReadonlyMap<string, Tunnel>;
+  /** The node's own addresses, from each of which there is every tunnel of its family; the default one first. */
+  readonly sources: readonly Uint8Array[];
   /** By type and remote address: they keep their number. */
   readonly ids: ReadonlyMap<string, number>;
   /** Where tunnel packets arrive here, and from where they may come; empty without other chassis. */
@@ -71,6 +79,8 @@ export interface TunnelPlan {
 
 export const noTunnels: TunnelPlan = {
   tunnels: new Map(),
+  others: new Map(),
+  sources: [],
   ids: new Map(),
   localEndpoints: [],
   remoteEndpoints: [],
@@ -88,12 +98,11 @@ function tunnelName(type: TunnelType, remote: Uint8Array): string {
 export function recoverTunnelIds(contents: KernelContents): ReadonlyMap<string, number> {
   const ids = new Map<string, number>();
   for (const [key, value] of contents.tables.get('tunnels') ?? []) {
+    const id = decodeUint32(Buffer.from(key, 'hex'));
+    if (id >= constants.MAX_TUNNELS) continue;
     const { type, remote, family } = decodeTunnel(value);
     const address = family === ipFamily.FAMILY_IP4 ? remote.subarray(0, 4) : remote;
-    ids.set(
-      tunnelName(type === tunnelType.TUNNEL_VXLAN ? 'vxlan' : 'geneve', address),
-      decodeUint32(Buffer.from(key, 'hex')),
-    );
+    ids.set(tunnelName(type === tunnelType.TUNNEL_VXLAN ? 'vxlan' : 'geneve', address), id);
   }
   return ids;
 }
@@ -102,12 +111,45 @@ function unreachable(name: string, message: string): ResourceProblem {
   return { kind: 'Chassis', name, code: 'unreachable', message };
 }
 
-/** The ways to a port that its tunnels' packets can name (`canCarry`), by its chassis, additional ones last. */
-export function tunnelsTo({ port, datapathKey }: SwitchPort, plan: TunnelPlan): readonly Tunnel[] {
-  return [port.chassis, ...port.additionalChassis].flatMap((name) => {
-    const tunnel = plan.tunnels.get(name);
+function placeOf(chassis: string, ip: Uint8Array): string {
+  return `${chassis} ${formatIp(ip)}`;
+}
+
+/** Every tunnel of the plan. */
+export function allTunnels({ tunnels, others }: Pick<TunnelPlan, 'tunnels' | 'others'>): readonly Tunnel[] {
+  return [...tunnels.values(), ...others.values()];
+}
+
+/**
+ * The ways to a port that its tunnels' packets can name (`canCarry`), by its chassis, additional ones last: each to the address
+ * that the port asks for.
+ */
+export function tunnelsTo(to: SwitchPort, plan: TunnelPlan): readonly Tunnel[] {
+  return usableTunnels(to, (chassis) => {
+    const [asked] = to.port.encapIps.flatMap((ip) => plan.others.get(placeOf(chassis, ip)) ?? []);
+    return asked ?? plan.tunnels.get(chassis);
+  });
+}
+
+/** The tunnels to the chassis that a port is on, whatever address it asks for: what goes to a group goes to a chassis once. */
+export function groupTunnelsTo(to: SwitchPort, plan: TunnelPlan): readonly Tunnel[] {
+  return usableTunnels(to, (chassis) => plan.tunnels.get(chassis));
+}
+
+function usableTunnels(
+  { port, datapathKey }: SwitchPort,
+  tunnelTo: (chassis: string) => Tunnel | undefined,
+): readonly Tunnel[] {
+  return [port.chassis, ...port.additionalChassis].flatMap((chassis) => {
+    const tunnel = tunnelTo(chassis);
     return tunnel && canCarry(tunnel.type, datapathKey, port.portKey) ? [tunnel] : [];
   });
+}
+
+/** Which of the plan's sources the port's tunnel packets come from. */
+export function sourceOf({ port }: SwitchPort, { sources }: TunnelPlan): number {
+  const asked = sources.findIndex((source) => port.encapIps.some((ip) => sameIp(ip, source)));
+  return Math.max(asked, 0);
 }
 
 /** Whether what is sent to the port is to be copied, here (`slot` is not 0) and elsewhere or to several chassis. */
@@ -124,14 +166,14 @@ export function tunnelTypes(
   return new Set(choices.flatMap((choice) => (choice.ok ? [choice.type] : [])));
 }
 
-type ChosenTunnel = Extract<TunnelChoice, { ok: true }>;
-
 /** The tunnel, or why there is none; undefined while a device of the node's is on its way. */
-function makeTunnel(
-  choice: ChosenTunnel,
-  id: number | undefined,
-  underlay: Underlay,
-): Tunnel | ResourceProblem | undefined {
+type Attempt = Tunnel | ResourceProblem | undefined;
+
+function made(attempts: readonly Attempt[]): readonly Tunnel[] {
+  return attempts.flatMap((each) => (each === undefined || 'code' in each ? [] : [each]));
+}
+
+function makeTunnel(choice: ChosenTunnel, id: number | undefined, underlay: Underlay): Attempt {
   const { chassis, type, remote } = choice;
   const { relay, vxlan, vxlanProblem } = underlay;
   if (id === undefined) {
@@ -147,9 +189,20 @@ function makeTunnel(
   return { chassis, id, type, checksum, local, remote, route, device, relay };
 }
 
+/** The addresses that ports ask for, by chassis. */
+function askedAddresses(ports: Intent['ports']): ReadonlyMap<string, readonly Uint8Array[]> {
+  const asked = new Map<string, Uint8Array[]>();
+  for (const { chassis, additionalChassis, encapIps } of ports.values()) {
+    if (encapIps.length === 0) continue;
+    for (const name of [chassis, ...additionalChassis])
+      asked.set(name, [...(asked.get(name) ?? []), ...encapIps]);
+  }
+  return asked;
+}
+
 /** The tunnels to the chassis that can be reached, and what is wrong with the others. */
 export function planTunnels(
-  chassis: ReadonlyMap<string, ChassisIntent>,
+  { chassis, ports }: Pick<Intent, 'chassis' | 'ports'>,
   encaps: readonly EncapConfig[],
   underlay: Underlay,
   previousIds: ReadonlyMap<string, number>,
@@ -157,23 +210,29 @@ export function planTunnels(
   if (chassis.size === 0) return noTunnels;
   const sorted = [...chassis.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
   const choices = sorted.map((each) => chooseTunnel(encaps, each));
-  const names = choices.flatMap((choice) => (choice.ok ? [tunnelName(choice.type, choice.remote)] : []));
+  const chosen = choices.filter((choice) => choice.ok);
+  const asked = askedAddresses(ports);
+  const further = chosen.flatMap((tunnel) => {
+    const to = chassis.get(tunnel.chassis);
+    return to === undefined ? [] : tunnelsToOthers(tunnel, to, asked.get(tunnel.chassis) ?? []);
+  });
+  const names = [...chosen, ...further].map(({ type, remote }) => tunnelName(type, remote));
   const { slots: ids } = assignSlots(previousIds, names, constants.MAX_TUNNELS);
-  const tunnels = new Map<string, Tunnel>();
-  const problems: ResourceProblem[] = [];
-  for (const choice of choices) {
-    const made = choice.ok
+  const attempt = (choice: TunnelChoice): Attempt =>
+    choice.ok
       ? makeTunnel(choice, ids.get(tunnelName(choice.type, choice.remote)), underlay)
       : unreachable(choice.chassis, choice.reason);
-    if (made !== undefined && 'code' in made) problems.push(made);
-    else if (made !== undefined) tunnels.set(made.chassis, made);
-  }
+  const [first, second] = [choices.map(attempt), further.map(attempt)];
+  const tunnels = new Map(made(first).map((tunnel) => [tunnel.chassis, tunnel]));
+  const others = new Map(made(second).map((tunnel) => [placeOf(tunnel.chassis, tunnel.remote), tunnel]));
   const own = localEndpoints(encaps);
   const ofType = (type: TunnelType): readonly Tunnel[] =>
-    [...tunnels.values()].filter((tunnel) => tunnel.type === type);
+    allTunnels({ tunnels, others }).filter((tunnel) => tunnel.type === type);
   const geneveAddresses = own.flatMap(({ type, ip }) => (type === 'geneve' ? [ip] : []));
   return {
     tunnels,
+    others,
+    sources: tunnelSources(encaps),
     ids,
     localEndpoints: own,
     remoteEndpoints: sorted.flatMap((each) =>
@@ -185,6 +244,6 @@ export function planTunnels(
     ]),
     vxlan: ofType('vxlan')[0]?.device,
     relay: underlay.relay,
-    problems,
+    problems: [...first, ...second].flatMap((each) => (each && 'code' in each ? [each] : [])),
   };
 }

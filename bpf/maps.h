@@ -55,10 +55,10 @@ struct {
 	__type(value, struct port_place);
 } ports_by_key SEC(".maps");
 
-/* Number -> tunnel to another chassis; 0 is none. */
+/* Number -> tunnel to another chassis; 0 is none. Once for each source (struct tunnel). */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, MAX_TUNNELS);
+	__uint(max_entries, MAX_TUNNELS * TUNNEL_SOURCES);
 	__type(key, __u32);
 	__type(value, struct tunnel);
 } tunnels SEC(".maps");

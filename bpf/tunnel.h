@@ -50,7 +50,7 @@ static __always_inline int send_to_remote(struct __sk_buff *skb, const struct po
 					  const struct port_place *place, struct ethernet *ethernet)
 {
 	struct passage passage = {
-		.tunnel = place ? place->tunnel : 0,
+		.tunnel = place ? place->tunnel + (from->flags >> PORT_SOURCE_SHIFT) * MAX_TUNNELS : 0,
 		.datapath_key = from->datapath_key,
 		.from_key = from->port_key,
 		.to_key = to_key,

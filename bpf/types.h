@@ -18,6 +18,8 @@ enum {
 	MULTICAST_UNKNOWN = 32769,
 	/* Entries of map `tunnels`, entry 0 included, which is none. */
 	MAX_TUNNELS = 4096,
+	/* Addresses of the node that its ports' tunnel packets may come from; the first is the default. */
+	TUNNEL_SOURCES = 8,
 	/* Keys from here on are multicast groups'. */
 	FIRST_MULTICAST_KEY = 32768,
 	/* Where they begin in the 12 bits that OVN's VXLAN has for the egress port, and how many there are of each. */
@@ -26,6 +28,8 @@ enum {
 	/* In the place of an index of map `tunnels`: the port is at several places (Port_Binding.additional_chassis). What is sent to
 	 * it is copied to all, listed in `multicast_members` and `remote_members` like a group's, under the port's own key. */
 	SEVERAL_PLACES = 65535,
+	/* From this bit on struct port.flags has which of the TUNNEL_SOURCES the port's tunnel packets come from. */
+	PORT_SOURCE_SHIFT = 29,
 };
 
 /* struct port.flags */
@@ -51,7 +55,7 @@ struct port {
 	__u32 datapath_key; /* Datapath_Binding.tunnel_key; 0 = the slot is free */
 	__u32 port_key;     /* Port_Binding.tunnel_key */
 	__u32 ifindex;
-	__u32 flags;        /* enum port_flags */
+	__u32 flags;        /* enum port_flags, and from PORT_SOURCE_SHIFT on a tunnel source */
 	__u16 vlan_id;      /* of a nested or localnet port: frames to it get this tag; 0 = none */
 	__u16 pad;
 	/* Of the localnet port by which the switch reaches its ports on other nodes; 0 = it has none here, they are reached by tunnels. */
@@ -266,7 +270,8 @@ enum tunnel_flags {
 	TUNNEL_CHECKSUM = 1 << 0, /* Encap.options:csum: the other end wants an outer UDP checksum */
 };
 
-/* Value of map `tunnels`: how to reach another chassis. IPv4 addresses in the first 4 bytes. */
+/* Value of map `tunnels`: how to reach another chassis. IPv4 addresses in the first 4 bytes. Behind the MAX_TUNNELS from the
+ * node's default address come as many from each other source, in the same order. */
 struct tunnel {
 	__u8 remote[16];
 	__u8 local[16];

@@ -62,6 +62,10 @@ export function parseIp(text: string): Uint8Array | undefined {
 }
 
 /** 4 or 16 bytes as people write them (RFC 5952 for IPv6). Throws for any other length. */
+export function sameIp(a: Uint8Array, b: Uint8Array): boolean {
+  return Buffer.compare(a, b) === 0;
+}
+
 export function formatIp(address: Uint8Array): string {
   const parsed = ipaddr.fromByteArray(Array.from(address));
   return parsed.kind() === 'ipv6' ? (parsed as ipaddr.IPv6).toRFC5952String() : parsed.toString();

@@ -1,4 +1,4 @@
-import type { Uuid } from '../common/addresses.js';
+import { formatIp, parseIp, type Uuid } from '../common/addresses.js';
 import type { Interface } from '../generated/proto/iovn/v1/Interface.js';
 import type { NestedPort } from '../generated/proto/iovn/v1/NestedPort.js';
 import {
@@ -89,7 +89,7 @@ function plugOf(model: Model, node: Node, { interface: device, order, spent }: P
     chassis: model.chassis(node.name)?._uuid,
     interface: device.name,
     ifaceIdVer: device.iface_id_ver,
-    encap: encapOf(model, node, device.encap_ip),
+    encap: encapOf(model, node.name, device.encap_ip),
     installedBinding: device.installed_binding,
     activatedBinding: device.activated_binding,
     order,
@@ -97,14 +97,12 @@ function plugOf(model: Model, node: Node, { interface: device, order, spent }: P
   };
 }
 
-/** The chassis' Encap row with the interface's encap-ip, Geneve before others. */
-function encapOf(model: Model, node: Node, ip: string): Uuid | undefined {
-  if (ip === '') return undefined;
-  for (const type of ['geneve', 'stt', 'vxlan']) {
-    const row = model.encap(type, ip);
-    if (row?.chassis_name === node.name) return row._uuid;
-  }
-  return undefined;
+/** The chassis' Encap row with an interface's encap-ip, Geneve before others; undefined when the chassis has no such address. */
+export function encapOf(model: Model, node: string, text: string): Uuid | undefined {
+  const ip = parseIp(text);
+  if (ip === undefined) return undefined;
+  const rows = ['geneve', 'stt', 'vxlan'].flatMap((type) => model.encap(type, formatIp(ip)) ?? []);
+  return rows.find((row) => row.chassis_name === node)?._uuid;
 }
 
 function holderOf({ model, nodes, nowMs, startedMs }: ClaimContext, binding: PortBinding): Holder {

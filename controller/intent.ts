@@ -101,6 +101,7 @@ function portMessage(
     additional_chassis: [...additional],
     awaiting_chassis: [...awaitingChassis(binding, additional)],
     activated_by: [...activationStrategies(binding)],
+    encap_ips: encapIps(model, binding),
     binding: binding._uuid,
     nb_uuid: port._uuid,
     neighbours: neighbours(context, port, entries),
@@ -108,6 +109,12 @@ function portMessage(
     tag: parentOf(binding) === undefined ? 0 : (binding.tag ?? 0),
     ...(isLocalnet(binding) ? localnetFields(binding, port, invalid) : {}),
   };
+}
+
+/** The addresses that the port's chassis want for its tunnel packets. */
+function encapIps({ sb }: Model, { encap, additional_encap: additional }: PortBinding): string[] {
+  const ips = [encap, ...additional].flatMap((uuid) => (uuid && sb.encap.get(uuid)?.ip) ?? []);
+  return [...new Set(ips)].sort(compare);
 }
 
 /** ovn-nb(5) Logical_Switch_Port.addresses; `unknown` is membership in a multicast group, not a MAC. */

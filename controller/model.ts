@@ -5,6 +5,7 @@ import { RowIndex } from './row-index.js';
 import {
   agentIdKey,
   type Chassis,
+  type Encap,
   type FdbRow,
   logicalSwitchOf,
   parentOf,
@@ -255,8 +256,17 @@ export class Model {
       }
     }
     for (const row of bothSides(changes.chassisPrivate)) dirty.chassis.add(row.name);
-    for (const row of bothSides(changes.encap)) dirty.chassis.add(row.chassis_name);
+    for (const row of bothSides(changes.encap)) this.#dirtyEncap(row, dirty);
     if (changes.sbGlobal !== undefined) dirty.nbCfg = true;
+  }
+
+  #dirtyEncap({ _uuid, chassis_name: name }: Encap, dirty: Dirty): void {
+    dirty.chassis.add(name);
+    const chassis = this.#chassisByName.one(name);
+    for (const binding of chassis === undefined ? [] : this.#bindingByChassis.all(chassis._uuid)) {
+      if (binding.encap === _uuid || binding.additional_encap.includes(_uuid))
+        dirty.datapaths.add(binding.datapath);
+    }
   }
 
   #dirtyPort(name: string, dirty: Dirty): void {

@@ -1,7 +1,7 @@
 import type { Interface } from '../generated/proto/iovn/v1/Interface.js';
 import type { PortStatusInput } from '../generated/proto/iovn/v1/PortStatus.js';
 import { awaitingChassis } from './activation.js';
-import { nestedPort } from './claim-board.js';
+import { encapOf, nestedPort } from './claim-board.js';
 import type { Controller } from './controller.js';
 import type { InvalidRow } from './invalid-row.js';
 import type { Node } from './node.js';
@@ -168,7 +168,7 @@ function localportProblems(plugged: readonly Plugged[]): readonly string[] {
 
 /** What is wrong with one interface that has the port's name as iface-id. */
 function plugProblems(
-  { board }: Controller,
+  { board, model }: Controller,
   port: string,
   holders: readonly string[],
   { node, device }: Plugged,
@@ -182,6 +182,9 @@ function plugProblems(
   const error = node.errors.get(`Port/${port}`);
   if (error !== undefined && error.message !== device.install_error)
     problems.push(`${where}: ${error.message}`);
+  const { encap_ip: ip } = device;
+  if (ip !== '' && encapOf(model, node.name, ip) === undefined)
+    problems.push(`${where}: encap-ip ${ip} is not one of ${node.name}'s tunnel addresses (ovn-encap-ip)`);
   return problems;
 }
 

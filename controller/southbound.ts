@@ -74,6 +74,7 @@ export type SouthboundContents = { readonly [K in keyof Southbound]: Table<Row<S
 
 export type Chassis = Row<Southbound['chassis']>;
 export type DatapathBinding = Row<Southbound['datapathBinding']>;
+export type Encap = Row<Southbound['encap']>;
 export type PortBinding = Row<Southbound['portBinding']>;
 export type FdbRow = Row<Southbound['fdb']>;
 

@@ -1,5 +1,6 @@
 import { type Mac, macBytes } from '../../common/addresses.js';
 import {
+  constants,
   encodeDestination,
   encodeInterfaceKey,
   encodeMacKey,
@@ -22,7 +23,7 @@ import {
   type TableEntry,
 } from './io-module.js';
 import { encodeUint32 } from './uint32.js';
-import { isAtSeveralPlaces } from '../tunnels.js';
+import { isAtSeveralPlaces, sourceOf, type TunnelPlan } from '../tunnels.js';
 
 /** Tunnel keys are below 2^24 and 2^16. */
 function numericKey(datapathKey: number, key: number): number {
@@ -55,14 +56,18 @@ function flagsOf({ port, device, vlanPassthru, awaits }: PluggedPort): number {
   return flags;
 }
 
-function portEntries(plugged: PluggedPort, localnets: ReadonlyMap<number, PluggedPort>): TableEntry[] {
+function portEntries(
+  plugged: PluggedPort,
+  tunnelPlan: TunnelPlan,
+  localnets: ReadonlyMap<number, PluggedPort>,
+): TableEntry[] {
   const { port, datapathKey, device, vlanId, slot } = plugged;
   const owner = portRef(port);
   const value = encodePort({
     datapathKey,
     portKey: port.portKey,
     ifindex: device.ifindex,
-    flags: flagsOf(plugged),
+    flags: flagsOf(plugged) + sourceOf(plugged, tunnelPlan) * 2 ** constants.PORT_SOURCE_SHIFT,
     vlanId,
     localnetSlot: localnets.get(datapathKey)?.slot ?? 0,
   });
@@ -176,7 +181,7 @@ export const l2Switch: IoModule = {
     const { entries, problems } = destinations(input);
     const lists = groupsOf(input).flatMap(listEntries);
     const localnets = localnetsByDatapath(input.plugged);
-    const ports = input.plugged.flatMap((each) => portEntries(each, localnets));
+    const ports = input.plugged.flatMap((each) => portEntries(each, input.tunnelPlan, localnets));
     return { entries: [...ports, ...entries, ...lists], problems };
   },
 };

@@ -15,7 +15,14 @@ import {
 import { localnetsByDatapath } from '../localnets.js';
 import type { ResourceProblem } from '../resources.js';
 import type { TunnelEndpoint, TunnelType } from '../tunnel-endpoints.js';
-import { isAtSeveralPlaces, type Tunnel, type TunnelPlan, tunnelsTo } from '../tunnels.js';
+import {
+  allTunnels,
+  groupTunnelsTo,
+  isAtSeveralPlaces,
+  type Tunnel,
+  type TunnelPlan,
+  tunnelsTo,
+} from '../tunnels.js';
 import { canCarry, vxlanDatapathKeys, vxlanPortKeys } from '../vxlan-keys.js';
 import { hexKey, type IoModule, type ModuleInput, portRef, type TableEntry } from './io-module.js';
 import { encodeUint32 } from './uint32.js';
@@ -44,6 +51,14 @@ function padded(address: Uint8Array): Uint8Array {
 
 function chassisRef(name: string): { readonly kind: string; readonly name: string } {
   return { kind: 'Chassis', name };
+}
+
+/** The tunnel from each source; from one that is of the other family it is the default one's. */
+function tunnelEntries(tunnel: Tunnel, sources: readonly Uint8Array[]): readonly TableEntry[] {
+  return sources.map((source, number) => {
+    const local = source.length === tunnel.local.length ? source : tunnel.local;
+    return tunnelEntry({ ...tunnel, local, id: tunnel.id + number * constants.MAX_TUNNELS });
+  });
 }
 
 function tunnelEntry(tunnel: Tunnel): TableEntry {
@@ -153,10 +168,14 @@ function remoteLists({ ports, plugged, tunnelPlan }: ModuleInput): readonly Tabl
     const slot = slots.get(placeName(datapathKey, port.portKey)) ?? 0;
     const isCopied = isAtSeveralPlaces(each, slot, tunnelPlan);
     const multicastGroups = localnets.has(datapathKey) ? [] : port.multicastGroups;
-    for (const groupKey of [...multicastGroups, ...(isCopied ? [port.portKey] : [])]) {
+    const lists = [
+      ...multicastGroups.map((key) => [key, groupTunnelsTo(each, tunnelPlan)] as const),
+      ...(isCopied ? [[port.portKey, tunnelsTo(each, tunnelPlan)] as const] : []),
+    ];
+    for (const [groupKey, tunnels] of lists) {
       const name = placeName(datapathKey, groupKey);
       const group = groups.get(name) ?? { datapathKey, groupKey, tunnels: new Map<number, string>() };
-      for (const { id, type, chassis } of tunnelsTo(each, tunnelPlan)) {
+      for (const { id, type, chassis } of tunnels) {
         if (canCarry(type, datapathKey, groupKey)) group.tunnels.set(id, chassis);
       }
       if (group.tunnels.size > 0) groups.set(name, group);
@@ -183,7 +202,7 @@ export const tunnels: IoModule = {
     const { tunnelPlan } = input;
     if (tunnelPlan.remoteEndpoints.length === 0) return { entries: [], problems: tunnelPlan.problems };
     const entries = [
-      ...[...tunnelPlan.tunnels.values()].map(tunnelEntry),
+      ...allTunnels(tunnelPlan).flatMap((tunnel) => tunnelEntries(tunnel, tunnelPlan.sources)),
       ...endpointEntries(tunnelPlan),
       ...placeEntries(input),
       ...remoteLists(input),

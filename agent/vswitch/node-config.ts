@@ -1,4 +1,5 @@
 import { formatIp, parseIp } from '../../common/addresses.js';
+import { constants } from '../../generated/bpf/layouts.js';
 import { type BridgeMappings, parseBridgeMappings } from './bridge-mappings.js';
 import { suppliedInterfaceTypes } from './interface-types.js';
 import type { OpenVswitchRow } from './tables.js';
@@ -50,6 +51,16 @@ function list(text: string | undefined): readonly string[] {
   return [...new Set(items.filter((item) => item !== ''))].sort();
 }
 
+/** external_ids:ovn-encap-ip-default, if it is one of them. */
+function defaultIp(lookup: Lookup, ips: readonly string[], warnings: string[]): string | undefined {
+  const text = lookup('ovn-encap-ip-default');
+  if (text === undefined) return undefined;
+  const ip = parseIp(text);
+  const found = ip && ips.find((each) => each === formatIp(ip));
+  if (found === undefined) warnings.push(`ovn-encap-ip-default: ${text} is not one of ovn-encap-ip`);
+  return found;
+}
+
 function readEncaps(lookup: Lookup, warnings: string[]): readonly EncapConfig[] {
   const types = list(lookup('ovn-encap-type')).filter((type) => {
     if (encapTypes.has(type)) return true;
@@ -62,8 +73,13 @@ function readEncaps(lookup: Lookup, warnings: string[]): readonly EncapConfig[] 
     warnings.push(`ovn-encap-ip: ${text} is not an IP address`);
     return [];
   });
-  const options = { csum: lookup('ovn-encap-csum') ?? 'true' };
-  return types.flatMap((type) => ips.map((ip) => ({ type, ip, options })));
+  if (ips.length > constants.TUNNEL_SOURCES)
+    warnings.push(`ovn-encap-ip: ports can send from ${constants.TUNNEL_SOURCES} of these addresses only`);
+  const preferred = defaultIp(lookup, ips, warnings);
+  const csum = lookup('ovn-encap-csum') ?? 'true';
+  return types.flatMap((type) =>
+    ips.map((ip) => ({ type, ip, options: { csum, ...(ip === preferred ? { is_default: 'true' } : {}) } })),
+  );
 }
 
 function otherConfig(

@@ -27,6 +27,7 @@ function port(name: string, portKey: number, neighbours: Record<string, string>)
     additionalChassis: [],
     awaitingChassis: [],
     activatedBy: [],
+    encapIps: [],
     binding: '',
     nbUuid: '',
     parent: '',

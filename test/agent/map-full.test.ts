@@ -211,6 +211,50 @@ test('remote_members is full: the chassis that is left out is named, and the oth
   t.is(reached(plane.table('remote_members'))['1/32768']?.length, 3);
 });
 
+/** What each of three other chassis takes of it is one entry; a switch and its local port take one more each. */
+const remoteCapacities: readonly (readonly [
+  table: TableName,
+  capacity: number,
+  left: readonly [kind: string, name: string],
+])[] = [
+  ['tunnel_endpoints', 3, ['Chassis', 'hv4']],
+  ['ports_by_key', 4, ['Port', 'lp4']],
+];
+
+for (const [table, capacity, left] of remoteCapacities) {
+  test(`${table} is full: what is left out is named, and the others are reached`, async (t) => {
+    const plane = new FakeDataPlane();
+    plane.capacities.set(table, capacity);
+    const r = new Rig(plane, driftMs).start();
+    t.teardown(() => r.close());
+    r.devices.add('eth0', 2);
+    r.devices.add('tap1', 11);
+    r.database.plug('tap1', 'lp1');
+    const remote = (number: number) => [
+      portResource(`lp${number}`, number, { chassis: `hv${number}` }),
+      chassisResource(`hv${number}`, `192.0.2.${number}`),
+    ];
+    r.update(makeUpdate([sw0, portResource('lp1', 1), ...remote(2), ...remote(3)]));
+    await eventually(() => r.installed('tap1') === 'true');
+    await eventually(() => plane.table('tunnels').size === 2);
+    t.is(plane.table(table).size, capacity);
+    await r.settled();
+    const before = new Map(plane.table(table));
+    r.update(makeUpdate(remote(4), { snapshot: false }));
+    await eventually(() => (r.outlet.answers.at(-1)?.errors?.length ?? 0) > 0);
+    t.deepEqual(
+      r.outlet.answers.at(-1)?.errors?.map(({ id, code }) => [id?.kind, id?.name, code]),
+      [[...left, 'map_full']],
+    );
+    t.is(r.installed('tap1'), 'true');
+    for (const [key, value] of before) t.deepEqual(plane.table(table).get(key), value);
+    t.true((await metricsOf(r)).includes(`iovn_agent_map_full{map="${table}"} 1`));
+    plane.capacities.set(table, capacity + 1);
+    await eventually(() => r.outlet.answers.at(-1)?.errors?.length === 0);
+    t.is(plane.table(table).size, capacity + 1);
+  });
+}
+
 test('what a port leaves is given to the one that waits, in the same go', async (t) => {
   const plane = new FakeDataPlane();
   plane.capacities.set('destinations', 1);

@@ -122,6 +122,27 @@ test('an uninitialized database', (t) => {
   t.regex(config.problem ?? '', /no Open_vSwitch row/);
 });
 
+test('of several addresses one may be the default', (t) => {
+  const several = { ...minimal, 'ovn-encap-type': 'geneve,vxlan', 'ovn-encap-ip': '192.0.2.1, 192.0.2.9' };
+  const config = read({ ...several, 'ovn-encap-ip-default': '192.0.2.9' });
+  t.deepEqual(
+    config.chassis?.encaps.map(({ type, ip, options }) => [type, ip, options['is_default']]),
+    [
+      ['geneve', '192.0.2.1', undefined],
+      ['geneve', '192.0.2.9', 'true'],
+      ['vxlan', '192.0.2.1', undefined],
+      ['vxlan', '192.0.2.9', 'true'],
+    ],
+  );
+  const strange = read({ ...several, 'ovn-encap-ip-default': '192.0.2.3' });
+  t.deepEqual(strange.warnings, ['ovn-encap-ip-default: 192.0.2.3 is not one of ovn-encap-ip']);
+  t.is(strange.chassis?.encaps.length, 4);
+  const many = Array.from({ length: 9 }, (_, index) => `192.0.2.${index + 1}`).join(',');
+  t.deepEqual(read({ ...minimal, 'ovn-encap-ip': many }).warnings, [
+    'ovn-encap-ip: ports can send from 8 of these addresses only',
+  ]);
+});
+
 test('values that make no sense are left out and named', (t) => {
   const config = read({ ...minimal, 'ovn-encap-type': 'geneve,gre', 'ovn-encap-ip': '192.0.2.1,nowhere' });
   t.deepEqual(

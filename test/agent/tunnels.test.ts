@@ -14,10 +14,12 @@ import { formatIp, type Ifindex, parseIp } from '../../common/addresses.js';
 import {
   constants,
   decodeMemberKey,
+  decodePort,
   decodePortKey,
   decodePortPlace,
   decodeRemoteMember,
   decodeRemoteMemberKey,
+  decodeTunnel,
   decodeTunnelEndpoint,
   decodeTunnelEndpointKey,
 } from '../../generated/bpf/layouts.js';
@@ -27,7 +29,7 @@ const encap = (type: string, ip: string) => ({ type, ip, options: {} });
 const bytes = (text: string): Uint8Array => parseIp(text) ?? new Uint8Array();
 const chassis = (name: string, ...encaps: readonly (readonly [type: string, ip: string])[]) => ({
   name,
-  encaps: encaps.map(([type, ip]) => ({ type, ip: bytes(ip), checksum: false })),
+  encaps: encaps.map(([type, ip]) => ({ type, ip: bytes(ip), checksum: false, isDefault: false })),
 });
 
 const choices: readonly (readonly [
@@ -134,6 +136,7 @@ function port(name: string, portKey: number, on: string, more: Partial<PortInten
     additionalChassis: [],
     awaitingChassis: [],
     activatedBy: [],
+    encapIps: [],
     binding: name,
     nbUuid: '',
     parent: '',
@@ -177,7 +180,7 @@ function desiredOf(
   const vif = { row: {} as never, name: 'tap1', ifaceId: 'lp1', device, error: undefined };
   const localPorts = findLocalPorts(intent, [vif], 'hv1');
   const slots = new Map<SlotKey, number>([['7/1', 1]]);
-  const tunnelPlan = planTunnels(intent.chassis, encaps, from, ids);
+  const tunnelPlan = planTunnels(intent, encaps, from, ids);
   return { tunnelPlan, desired: computeDesired(intent, [vif], localPorts, slots, tunnelPlan) };
 }
 
@@ -267,7 +270,7 @@ test('types side by side: each tunnel leads to its device, and packets are taken
 
 test('without a VXLAN device its chassis are named once it is known that there will be none', (t) => {
   const plan = (vxlanProblem: string | undefined) =>
-    planTunnels(mixed, bothTypes, { ...underlay, vxlan: undefined, vxlanProblem }, new Map());
+    planTunnels(intentOf([], mixed), bothTypes, { ...underlay, vxlan: undefined, vxlanProblem }, new Map());
   t.deepEqual([...plan(undefined).tunnels.keys()], ['hv2']);
   t.deepEqual(plan(undefined).problems, []);
   t.deepEqual(
@@ -356,6 +359,79 @@ test('a port that migrates is reached at all its places, by a list under its own
     return `${groupKey} ${slot}`;
   });
   t.deepEqual(locals.sort(), ['1 0', '1 1', '32768 0', '32768 1']);
+});
+
+const several: Intent['chassis'] = new Map([
+  ['hv2', chassis('hv2', ['geneve', '192.0.2.2'], ['geneve', '198.51.100.2'], ['vxlan', '198.51.100.2'])],
+]);
+const twoSources = [...geneveOnly, encap('geneve', '198.51.100.1')];
+
+test('a port is reached at the address that it asks for, and a group at the default one', (t) => {
+  const asking = [
+    port('lp1', 1, 'hv1', { encapIps: [bytes('198.51.100.1')] }),
+    port('lp2', 2, 'hv2', { encapIps: [bytes('198.51.100.2')] }),
+    port('lp3', 3, 'hv2', { encapIps: [bytes('192.0.2.2')] }),
+    port('lp4', 4, 'hv2', { encapIps: [bytes('203.0.113.9')] }),
+  ];
+  const { tunnelPlan, desired } = desiredOf(intentOf(asking, several), underlay, new Map(), twoSources);
+  const tunnels = new Map(
+    entries(desired.tables, 'tunnels').map(([key, value]) => {
+      const { local, remote } = decodeTunnel(value);
+      return [key.readUInt32LE(0), [local, remote].map((each) => formatIp(each.subarray(0, 4))).join(' ')];
+    }),
+  );
+  const [source] = entries(desired.tables, 'ports').map(([, value]) => decodePort(value).flags >>> 29);
+  t.is(source, 1);
+  const ways = entries(desired.tables, 'ports_by_key').map(([key, value]) => {
+    const { tunnel } = decodePortPlace(value);
+    const from = [0, 1].map((number) => tunnels.get(tunnel + number * constants.MAX_TUNNELS) ?? '');
+    return [decodePortKey(key).portKey, ...from];
+  });
+  t.deepEqual(ways, [
+    [0, '', ''],
+    [1, '', ''],
+    [2, '192.0.2.1 198.51.100.2', '198.51.100.1 198.51.100.2'],
+    [3, '192.0.2.1 192.0.2.2', '198.51.100.1 192.0.2.2'],
+    [4, '192.0.2.1 192.0.2.2', '198.51.100.1 192.0.2.2'],
+  ]);
+  const members = entries(desired.tables, 'remote_members').map(([key]) => decodeRemoteMemberKey(key).tunnel);
+  t.deepEqual(members, [0, tunnelPlan.tunnels.get('hv2')?.id ?? -1], 'one copy');
+  const contents = { tables: desired.tables, attachments: new Map(), underlay: new Map() };
+  t.deepEqual(recoverTunnelIds(contents), tunnelPlan.ids);
+});
+
+test('an address without a route is named, and its ports are reached at the default one', (t) => {
+  const from: Underlay = {
+    ...underlay,
+    routeTo: (address) => (address[0] === 198 ? undefined : { ifindex: eth0, mtu: 1500 }),
+  };
+  const asking = [port('lp2', 2, 'hv2', { encapIps: [bytes('198.51.100.2')] })];
+  const { tunnelPlan, desired } = desiredOf(intentOf(asking, several), from);
+  t.deepEqual(
+    desired.problems.map(({ kind, name, message }) => `${kind} ${name}: ${message}`),
+    ['Chassis hv2: there is no route to 198.51.100.2'],
+  );
+  const place = entries(desired.tables, 'ports_by_key').at(-1)?.[1];
+  t.is(place && decodePortPlace(place).tunnel, tunnelPlan.tunnels.get('hv2')?.id);
+  const quiet = desiredOf(intentOf([port('lp2', 2, 'hv2')], several), from);
+  t.deepEqual(quiet.desired.problems, [], 'nobody asks for it');
+});
+
+test('the default addresses are preferred on both sides, and sources of another family are no sources', (t) => {
+  const options = { is_default: 'true' };
+  const local = [encap('geneve', '192.0.2.1'), { ...encap('geneve', '192.0.2.9'), options }];
+  const far = chassis('hv2', ['geneve', '192.0.2.2'], ['geneve', '192.0.2.3']);
+  const [first, second] = far.encaps;
+  if (first === undefined || second === undefined) throw new Error('there are two');
+  const choice = chooseTunnel(local, { ...far, encaps: [first, { ...second, isDefault: true }] });
+  t.is(choice.ok && `${formatIp(choice.local)} ${formatIp(choice.remote)}`, '192.0.2.9 192.0.2.3');
+  const mixedFamilies = [...local, encap('geneve', '2001:db8::1')];
+  const { tunnelPlan, desired } = desiredOf(intentOf(ports, several), underlay, new Map(), mixedFamilies);
+  t.deepEqual(tunnelPlan.sources.map(formatIp), ['192.0.2.9', '192.0.2.1', '2001:db8::1']);
+  const locals = entries(desired.tables, 'tunnels').map(([, value]) =>
+    formatIp(decodeTunnel(value).local.subarray(0, 4)),
+  );
+  t.deepEqual(locals, ['192.0.2.9', '192.0.2.1', '192.0.2.9']);
 });
 
 test('a node that shares no switch with anybody has no tunnels and touches no underlay', (t) => {

@@ -6,6 +6,7 @@ import {
   constants,
   dropReasons,
   ipFamily,
+  portFlags,
   tunnelEndpointFlags,
   tunnelType,
 } from '../../generated/bpf/layouts.js';
@@ -159,6 +160,34 @@ for (const [underlay, overlay] of Object.entries(overlays)) {
     });
   }
 }
+
+test('what a port sends comes from its own tunnel source, with and without the relay', (t) => {
+  const { sw, underlay } = open(t);
+  const source = 2;
+  sw.harness.put('tunnels', remote.tunnel + source * constants.MAX_TUNNELS, {
+    remote: padded(overlays.ip4.remote),
+    local: padded('198.51.100.1'),
+    type: tunnelType.TUNNEL_GENEVE,
+    flags: 0,
+    family: ipFamily.FAMILY_IP4,
+    ifindex: underlay,
+    relayIfindex: underlay,
+    mtu: tunnelMtu,
+  });
+  sw.setFlags(1, portFlags.PORT_ENABLED + source * 2 ** constants.PORT_SOURCE_SHIFT);
+  const sourceOf = (port: number, payload: Payload): string =>
+    sw
+      .send(port, ethernet({ source: macOf(port), destination: remote.mac }, payload))
+      .packet.subarray(26, 30)
+      .join('.');
+  const datagram = (port: number): Payload => ipv4({ source: ip4Of(port), destination: ip4Of(9) }, icmp());
+  t.is(sourceOf(1, datagram(1)), '198.51.100.1');
+  t.is(sourceOf(1, raw(0x88b5, new Uint8Array(46))), '198.51.100.1');
+  t.is(sourceOf(2, datagram(2)), '192.0.2.1');
+  sw.setFlags(1, portFlags.PORT_ENABLED + (source + 1) * 2 ** constants.PORT_SOURCE_SHIFT);
+  sourceOf(1, datagram(1));
+  t.deepEqual(sw.harness.drops(1), { destination_not_plugged: 1 });
+});
 
 /** With the source port, which depends on a hash, replaced by 0. */
 function withoutHash(packet: Uint8Array, { overhead }: Overlay): Uint8Array {

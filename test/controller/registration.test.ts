@@ -174,7 +174,7 @@ test('messages that make no sense end the stream with a status', async (t) => {
     { message: { applied: { generation: '999' } }, code: status.INVALID_ARGUMENT },
     { message: { interfaces: { interfaces: [{ name: '' }] } }, code: status.INVALID_ARGUMENT },
     {
-      message: { interfaces: { interfaces: [{ name: 'a', encap_ip: 'x' }] } },
+      message: { interfaces: { interfaces: [{ name: 'a', encap_ip: 'x'.repeat(2000) }] } },
       code: status.INVALID_ARGUMENT,
     },
     { message: { hello: {} }, code: status.FAILED_PRECONDITION },

@@ -1,5 +1,6 @@
 import test from 'ava';
 
+import { listPorts } from '../../controller/port-status.js';
 import { eventually, Harness } from './support/harness.js';
 import type { World } from './support/world.js';
 
@@ -127,6 +128,33 @@ test('pulling the tap, or an error on it, releases the port', async (t) => {
   agent.amend('lp2', { error: 'no such device' });
   await eventually('released', () => world.binding(lp2)?.chassis === undefined);
   await eventually('nothing left', () => agent.held.size === 0);
+});
+
+test('encap-ip is followed; one that the chassis does not have is named and leaves encap empty', async (t) => {
+  const { harness, world } = await started(t);
+  const lp1 = world.addPort(world.addSwitch('sw0'), 'lp1');
+  const agent = harness.agent('hv1', { ip: '2001:db8::1' });
+  agent.plug('lp1');
+  await eventually('up', () => world.binding(lp1)?.up === true);
+  t.is(world.binding(lp1)?.encap, undefined);
+  const problems = () => listPorts(harness.controller, { logicalSwitch: '', node: '' })[0]?.problems ?? [];
+  const encapIps = () => agent.port('lp1')?.encap_ips;
+  agent.amend('lp1', { encap_ip: '2001:DB8::1' });
+  await eventually('an encap', () => world.binding(lp1)?.encap !== undefined);
+  await eventually('told', () => encapIps()?.join() === '2001:db8::1');
+  t.deepEqual(problems(), []);
+  for (const wrong of ['192.0.2.77', 'nonsense']) {
+    agent.amend('lp1', { encap_ip: wrong });
+    await eventually('no encap', () => world.binding(lp1)?.encap === undefined);
+    t.is(problems().length, 1);
+    t.regex(problems()[0] ?? '', new RegExp(`encap-ip ${wrong} is not one of hv1's tunnel addresses`));
+    t.true(world.binding(lp1)?.up, 'the port works');
+    agent.amend('lp1', { encap_ip: '2001:db8::1' });
+    await eventually('an encap', () => world.binding(lp1)?.encap !== undefined);
+  }
+  agent.amend('lp1', { encap_ip: '' });
+  await eventually('no encap', () => world.binding(lp1)?.encap === undefined);
+  await eventually('told', () => encapIps()?.length === 0);
 });
 
 test('up that northd left empty stays empty', async (t) => {

@@ -5,7 +5,7 @@ import path from 'node:path';
 
 import test, { type ExecutionContext } from 'ava';
 
-import type { DataPlane } from '../../agent/data-plane.js';
+import { type DataPlane, programNames } from '../../agent/data-plane.js';
 import { macBytes } from '../../common/addresses.js';
 import {
   encodeDestination,
@@ -153,7 +153,7 @@ for (const attachMode of modes) {
     );
     t.deepEqual(
       readdirSync(bpffsDir).sort(),
-      [next.generation, 'filters', 'links', 'relay_ingress', 'tunnel_ingress', 'vxlan_ingress'].sort(),
+      [next.generation, 'filters', 'links', ...programNames.filter((name) => name !== 'vif_ingress')].sort(),
     );
     t.true((next.readCounters([1]).get(1)?.receivedPackets ?? 0n) > 50n);
     next.retireOldGenerations();
