@@ -17,7 +17,7 @@ import { markdown, type Result, summarize } from './tunnel/report.js';
 import { kernelVxlan, ours, plainVeth, type Topology, vanilla } from './tunnel/topologies.js';
 
 const rounds = 5;
-const topologies: readonly Topology[] = [plainVeth, ours('geneve'), kernelVxlan, vanilla];
+const topologies: readonly Topology[] = [plainVeth, ours('geneve'), ours('vxlan'), kernelVxlan, vanilla];
 const trafficSource = path.join(packageRoot, 'bench', 'tunnel', 'traffic.c');
 
 /** iperf3 is needed here and nowhere else. */
