@@ -35,6 +35,7 @@ test('reads switches and ports', (t) => {
   );
   t.deepEqual(intent.switches.get('uuid-0'), {
     id: 'uuid-0',
+    nbUuid: '',
     name: 'blue',
     datapathKey: 7,
     vlanPassthru: false,
