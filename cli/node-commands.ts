@@ -66,27 +66,20 @@ export async function listDrops(
   return output(dropsView(drops, Date.now() / 1000));
 }
 
+/** The programs of the nodes and how full their maps are. */
+function askModules(client: NodeClient, node: string | undefined) {
+  return askNodes(client, node, { modules: {} }, 'Modules', ({ modules }) => modules);
+}
+
 /** `iovn modules` */
 export async function listModules(client: NodeClient, { node }: NodeFilter): Promise<CommandOutput> {
-  const { nodes, output } = await askNodes(
-    client,
-    node,
-    { modules: {} },
-    'Modules',
-    ({ modules }) => modules,
-  );
+  const { nodes, output } = await askModules(client, node);
   return output(modulesView(nodes));
 }
 
 /** `iovn tables list` */
 export async function listTables(client: NodeClient, { node }: NodeFilter): Promise<CommandOutput> {
-  const { nodes, output } = await askNodes(
-    client,
-    node,
-    { modules: {} },
-    'Modules',
-    ({ modules }) => modules,
-  );
+  const { nodes, output } = await askModules(client, node);
   const rows = nodes.flatMap(([name, { maps }]) =>
     maps.map((map) => [name, map.name, map.entries, map.capacity]),
   );
