@@ -26,6 +26,7 @@ import type { StateDir } from './state-dir.js';
 import { readNodeConfig } from './vswitch/node-config.js';
 import { type VswitchDatabase, vswitchTables } from './vswitch/tables.js';
 import { readTopology } from './vswitch/topology.js';
+import { VswitchNode } from './vswitch/vswitch-node.js';
 
 const driftIntervalMs = 5000;
 const retryMs = 1000;
@@ -193,12 +194,11 @@ export class Agent {
     );
     if (!isRead) return;
     const reconciler = new Reconciler({
-      database: this.#database,
+      node: new VswitchNode({ database: this.#database, devices, osHostname: os.hostname(), log }),
       devices,
       dataPlane,
       controller: this.#session,
       observer: this.#inspection.observed(this.#observer),
-      osHostname: os.hostname(),
       now: Date.now,
       driftIntervalMs,
       retryMs,

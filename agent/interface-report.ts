@@ -135,7 +135,7 @@ export function reportInterfaces(
   state: Pick<InstallState, 'installed' | 'failed' | 'nested'>,
 ): readonly InterfaceInput[] {
   return interfaces.map((vif) => {
-    const { row, name, ifaceId, device, error } = vif;
+    const { name, ifaceId, ifaceIdVer, encapIp, device, error } = vif;
     const installed = state.installed.get(name);
     const failed = state.failed.get(name);
     const local = installed ?? failed?.local;
@@ -145,8 +145,8 @@ export function reportInterfaces(
       iface_id: ifaceId,
       ifindex: device?.ifindex ?? 0,
       link_up: device?.operUp ?? false,
-      iface_id_ver: row.external_ids.get('iface-id-ver') ?? '',
-      encap_ip: row.external_ids.get('encap-ip') ?? '',
+      iface_id_ver: ifaceIdVer,
+      encap_ip: encapIp,
       error: error ?? '',
       installed_binding: installed && isAbout(installed, vif) ? installed.port.binding : '',
       install_error: failed && isAbout(failed.local, vif) ? failed.message : '',

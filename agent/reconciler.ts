@@ -1,10 +1,9 @@
-import { errorMessage, IovnError } from '../common/errors.js';
+import { errorMessage } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import type { AgentStatusInput } from '../generated/proto/iovn/v1/AgentStatus.js';
 import type { AppliedInput } from '../generated/proto/iovn/v1/Applied.js';
 import type { InterfaceInput } from '../generated/proto/iovn/v1/Interface.js';
 import type { DataPlane, TableUsage } from './data-plane.js';
-import { DatabaseWriter } from './database-writer.js';
 import type { Desired } from './desired.js';
 import { DirtyLoop } from './dirty-loop.js';
 import type { Intent } from './intent.js';
@@ -16,6 +15,7 @@ import {
 } from './interface-report.js';
 import { KernelApplier, type MapRefusals } from './kernel-applier.js';
 import type { Devices } from './links.js';
+import type { LocalNode, NodeState } from './local-node.js';
 import type { PluggedPort } from './modules/io-module.js';
 import { ProblemLog } from './problem-log.js';
 import { setPromiscuity } from './promiscuity.js';
@@ -24,12 +24,8 @@ import type { ResourceProblem } from './resources.js';
 import { SeenTimes } from './seen-times.js';
 import { type DeviceProblems, type NeededDevices, TunnelDevices } from './tunnel-devices.js';
 import { type Tunnel, tunnelTypes } from './tunnels.js';
-import { findUplinks, type Uplinks } from './vswitch/bridge-mappings.js';
-import { readVifInterfaces, type VifInterface } from './vswitch/interfaces.js';
-import { type NewPair, planInternalDevices } from './vswitch/internal-devices.js';
-import { type ChassisConfig, type NodeConfig, readNodeConfig } from './vswitch/node-config.js';
-import type { VswitchDatabase } from './vswitch/tables.js';
-import { readTopology, type Topology } from './vswitch/topology.js';
+import type { VifInterface } from './vswitch/interfaces.js';
+import type { ChassisConfig } from './vswitch/node-config.js';
 
 /** Where the intent came from: a stream's number, or undefined for the cache. */
 export interface KnownIntent {
@@ -53,12 +49,11 @@ export interface Observer {
 }
 
 export interface ReconcilerOptions {
-  readonly database: VswitchDatabase;
+  readonly node: LocalNode;
   readonly devices: Devices;
   readonly dataPlane: DataPlane;
   readonly controller: ControllerOutlet;
   readonly observer: Observer;
-  readonly osHostname: string;
   /** Epoch ms. */
   readonly now: () => number;
   readonly driftIntervalMs: number;
@@ -72,7 +67,7 @@ export interface ReconcilerOptions {
 
 /** What the reconciler last saw and did, for metrics and health. */
 export interface ReconcilerView {
-  readonly config: NodeConfig | undefined;
+  readonly config: NodeState['config'] | undefined;
   readonly intent: Intent | undefined;
   readonly interfaces: readonly VifInterface[];
   readonly plugged: readonly PluggedPort[];
@@ -88,15 +83,6 @@ export interface ReconcilerView {
   readonly actsForVswitchd: boolean;
 }
 
-/** A pair that was made a moment ago may not have been notified yet. */
-function createUnlessThere(devices: Devices, { name, attachEnd, mac }: NewPair): void {
-  try {
-    devices.createVeth(name, attachEnd, mac);
-  } catch (error) {
-    if (!(error instanceof IovnError) || error.code !== 'kernel_exists') throw error;
-  }
-}
-
 /**
  * Keeps the kernel and the local database in line with the intent. Events only mark dirty; one loop does rounds, and a
  * round takes everything as it is at its start: rows and links → report to the controller → answer to ovs-vsctl → kernel →
@@ -105,13 +91,12 @@ function createUnlessThere(devices: Devices, { name, attachEnd, mac }: NewPair):
 export class Reconciler {
   readonly #options: ReconcilerOptions;
   readonly #kernel: KernelApplier;
-  readonly #writer: DatabaseWriter;
   readonly #loop = new DirtyLoop();
   readonly #tunnelDevices: TunnelDevices;
   readonly #seen: SeenTimes;
   readonly #logs: Readonly<Record<'node' | 'interface' | 'resource', ProblemLog>>;
   #known: KnownIntent | undefined;
-  #config: NodeConfig | undefined;
+  #config: NodeState['config'] | undefined;
   #interfaces: readonly VifInterface[] = [];
   #state: InstallState = nothingInstalled;
   #answered: KnownIntent | undefined;
@@ -122,10 +107,9 @@ export class Reconciler {
 
   /** Throws KernelError when the kernel can't be read. */
   constructor(options: ReconcilerOptions) {
-    const { log, dataPlane, database } = options;
+    const { log, dataPlane } = options;
     this.#options = options;
     this.#kernel = new KernelApplier(dataPlane, log);
-    this.#writer = new DatabaseWriter(database, log);
     this.#tunnelDevices = new TunnelDevices(options.devices);
     this.#seen = new SeenTimes(options.now);
     this.#logs = {
@@ -149,7 +133,7 @@ export class Reconciler {
       refusals: this.#kernel.refusals,
       driftRepaired: this.#driftRepaired,
       generationApplied: this.#answered?.intent.generation ?? '0',
-      actsForVswitchd: this.#writer.actsForVswitchd,
+      actsForVswitchd: this.#options.node.actsForVswitchd,
     };
   }
 
@@ -159,17 +143,12 @@ export class Reconciler {
     this.#loop.markDirty();
   }
 
-  /** Does rounds until `signal` aborts; a round under way is finished. The database must have been read before. */
+  /** Does rounds until `signal` aborts; a round under way is finished. */
   async run(signal: AbortSignal): Promise<void> {
-    const { database, dataPlane, devices, driftIntervalMs } = this.#options;
+    const { node, dataPlane, devices, driftIntervalMs } = this.#options;
     const markDirty = (): void => this.#loop.markDirty();
     dataPlane.onActivation(markDirty);
-    const subscriptions = [
-      database.onUpdate(markDirty),
-      database.onStatus(markDirty),
-      devices.onChange(markDirty),
-      this.#writer.onChange(markDirty),
-    ];
+    const subscriptions = [node.onChange(markDirty), devices.onChange(markDirty)];
     const drift = setInterval(() => {
       this.#driftDue = true;
       markDirty();
@@ -198,28 +177,24 @@ export class Reconciler {
   }
 
   async #round(problems: Map<string, string>): Promise<void> {
-    const { controller, database, devices, osHostname } = this.#options;
-    const topology = readTopology(database.tables);
-    const config = readNodeConfig(topology, osHostname);
+    const { controller, devices, node } = this.#options;
+    const state = node.read();
+    const { config, interfaces, uplinks } = state;
     this.#config = config;
     if (config.problem !== undefined) problems.set('configuration', config.problem);
     for (const warning of config.warnings) problems.set(warning, warning);
-    /* A device that was made before its row was written has been notified: it must not be taken for missing. */
-    devices.refresh();
-    this.#makeDevices(topology, problems);
+    const deviceProblems = new Map(state.deviceProblems);
     const needed = this.#neededDevices(config);
-    const deviceProblems: DeviceProblems = new Map();
     const devicesCome = needed !== undefined && this.#tunnelDevices.prepare(needed, deviceProblems);
 
-    this.#interfaces = readVifInterfaces(topology, config.integrationBridge, devices.links);
-    this.#seen.update(this.#interfaces);
-    controller.setInterfaces(reportInterfaces(this.#interfaces, this.#state));
+    this.#interfaces = interfaces;
+    this.#seen.update(interfaces);
+    controller.setInterfaces(reportInterfaces(interfaces, this.#state));
     controller.setChassis(config.chassis, config.controller);
-    await this.#writeDatabase(topology, config, undefined);
+    await this.#report(state, undefined);
 
     const known = this.#known;
     const former = this.#kernel.uplinks;
-    const uplinks = findUplinks(config.bridgeMappings, topology, config.integrationBridge, devices.links);
     const applied = this.#applyKernel(known, config.chassis, uplinks);
     const isGuarded = (device: number): boolean => this.#kernel.hasHook(`vxlan_ingress ${device}`);
     if (applied && needed) this.#tunnelDevices.finish(needed, isGuarded, deviceProblems);
@@ -229,55 +204,19 @@ export class Reconciler {
     this.#reportDevices(deviceProblems, problems);
     controller.setInterfaces(reportInterfaces(this.#interfaces, this.#state));
     const installed = applied ? new Set(this.#state.installed.keys()) : undefined;
-    await this.#writeDatabase(readTopology(database.tables), config, installed);
+    await this.#report(state, installed);
     // What needs these devices is not in the kernel before the round that their notification brings.
     if (applied && known && !devicesCome) this.#answer(known);
     this.#logProblems();
   }
 
-  /** What differs, if anything: the answers to ovs-vsctl, and the marks of `installed` ports where they are known. */
-  async #writeDatabase(
-    topology: Topology,
-    config: NodeConfig,
-    installed: ReadonlySet<string> | undefined,
-  ): Promise<void> {
-    const { devices, now } = this.#options;
-    const written = await this.#writer.write({
-      topology,
-      config,
-      links: devices.links,
-      interfaces: this.#interfaces,
-      installed,
-      nowMs: now(),
-    });
-    if (!written) this.#retryLater();
-  }
-
-  /** Devices for the interfaces of type internal. Those made here are known, and set up, when it returns. */
-  #makeDevices(topology: Topology, problems: Map<string, string>): void {
-    const { devices, log } = this.#options;
-    const attempt = (name: string, action: () => void): void => {
-      try {
-        action();
-      } catch (error) {
-        problems.set(`device ${name}`, errorMessage(error));
-        this.#retryLater();
-      }
-    };
-    const { create } = planInternalDevices(topology, devices.links);
-    for (const pair of create) {
-      const { name, attachEnd } = pair;
-      log.info('making the device of an interface of type internal', { interface: name, attachEnd });
-      attempt(name, () => createUnlessThere(devices, pair));
-    }
-    if (create.length > 0) devices.refresh();
-    const { setUp, remove } = planInternalDevices(topology, devices.links);
-    for (const { name, ifindex } of setUp) attempt(name, () => devices.setUp(ifindex));
-    for (const { name, ifindex } of remove) attempt(name, () => devices.deleteLink(ifindex));
+  async #report(state: NodeState, installed: ReadonlySet<string> | undefined): Promise<void> {
+    const told = await this.#options.node.report(state, installed, this.#options.now());
+    if (!told) this.#retryLater();
   }
 
   /** Of the devices that tunnels need, those that the intent asks for; undefined while it is not known. */
-  #neededDevices(config: NodeConfig): NeededDevices | undefined {
+  #neededDevices(config: NodeState['config']): NeededDevices | undefined {
     const others = this.#known?.intent.chassis;
     if (others === undefined || config.chassis === undefined) return undefined;
     return { relay: others.size > 0, vxlan: tunnelTypes(others, config.chassis.encaps).has('vxlan') };
@@ -292,7 +231,7 @@ export class Reconciler {
   #applyKernel(
     known: KnownIntent | undefined,
     chassis: ChassisConfig | undefined,
-    uplinks: Uplinks,
+    uplinks: NodeState['uplinks'],
   ): boolean {
     if (this.#driftDue) this.#checkDrift();
     if (known === undefined || chassis === undefined) {

@@ -6,9 +6,11 @@ import { isLocalInterface, type Topology } from './topology.js';
 
 /** An interface of the integration bridge that says which logical port it is (external_ids:iface-id). */
 export interface VifInterface {
-  readonly row: InterfaceRow;
   readonly name: string;
   readonly ifaceId: string;
+  /** external_ids:iface-id-ver and :encap-ip, empty where not set. */
+  readonly ifaceIdVer: string;
+  readonly encapIp: string;
   /** Where the program attaches and packets are delivered; undefined when there is no such device. */
   readonly device: Link | undefined;
   /** Why it can't carry its port, for operators; undefined when it can. */
@@ -40,7 +42,8 @@ function resolveAll(rows: readonly InterfaceRow[], links: Links): VifInterface[]
     const ifaceId = row.external_ids.get('iface-id');
     if (ifaceId === undefined || ifaceId === '') return [];
     const resolution = resolveDevice(row, links);
-    const common = { row, name: row.name, ifaceId };
+    const idOf = (key: string): string => row.external_ids.get(key) ?? '';
+    const common = { name: row.name, ifaceId, ifaceIdVer: idOf('iface-id-ver'), encapIp: idOf('encap-ip') };
     return 'device' in resolution
       ? [{ ...common, device: resolution.device, error: undefined }]
       : [{ ...common, device: undefined, error: resolution.error }];

@@ -1,6 +1,6 @@
 import test from 'ava';
 
-import { DatabaseWriter } from '../../agent/database-writer.js';
+import { DatabaseWriter } from '../../agent/vswitch/database-writer.js';
 import { readNodeConfig } from '../../agent/vswitch/node-config.js';
 import { readTopology } from '../../agent/vswitch/topology.js';
 import { silentLogger } from '../../common/log.js';

@@ -23,7 +23,7 @@ import {
   decodeTunnelEndpoint,
   decodeTunnelEndpointKey,
 } from '../../generated/bpf/layouts.js';
-import { makeLink } from './support/fake-devices.js';
+import { vif } from './support/vif.js';
 
 const encap = (type: string, ip: string) => ({ type, ip, options: {} });
 const bytes = (text: string): Uint8Array => parseIp(text) ?? new Uint8Array();
@@ -176,12 +176,11 @@ function desiredOf(
   ids: ReadonlyMap<string, number> = new Map(),
   encaps = geneveOnly,
 ) {
-  const device = makeLink('tap1', 5);
-  const vif = { row: {} as never, name: 'tap1', ifaceId: 'lp1', device, error: undefined };
-  const localPorts = findLocalPorts(intent, [vif], 'hv1');
+  const interfaces = [vif('lp1', 5)];
+  const localPorts = findLocalPorts(intent, interfaces, 'hv1');
   const slots = new Map<SlotKey, number>([['7/1', 1]]);
   const tunnelPlan = planTunnels(intent, encaps, from, ids);
-  return { tunnelPlan, desired: computeDesired(intent, [vif], localPorts, slots, tunnelPlan) };
+  return { tunnelPlan, desired: computeDesired(intent, interfaces, localPorts, slots, tunnelPlan) };
 }
 
 function entries(tables: ReadonlyMap<TableName, ReadonlyMap<string, Uint8Array>>, table: TableName) {

@@ -3,7 +3,7 @@ import { applyUpdate, emptyIntent, type Intent } from '../../agent/intent.js';
 import { findLocalPorts, type SlotKey } from '../../agent/local-ports.js';
 import { assignSlots } from '../../agent/slots.js';
 import type { VifInterface } from '../../agent/vswitch/interfaces.js';
-import { type Ifindex, parseMac, type Uuid } from '../../common/addresses.js';
+import { type Ifindex, parseMac } from '../../common/addresses.js';
 import { datapathIntent } from '../../controller/intent.js';
 import type { Model } from '../../controller/model.js';
 import type { IntentResource } from '../../controller/resource.js';
@@ -58,22 +58,7 @@ function interfaceFor(ifaceId: string, ifindex: number): VifInterface {
     kind: 'tun',
     peerInOtherNamespace: false,
   };
-  const row = {
-    _uuid: `00000000-0000-4000-8000-${String(ifindex).padStart(12, '0')}` as Uuid,
-    name,
-    type: '',
-    mac: undefined,
-    external_ids: new Map([['iface-id', ifaceId]]),
-    ofport: undefined,
-    ofport_request: undefined,
-    ifindex: undefined,
-    mac_in_use: undefined,
-    admin_state: undefined,
-    link_state: undefined,
-    mtu: undefined,
-    error: undefined,
-  };
-  return { row, name, ifaceId, device, error: undefined };
+  return { name, ifaceId, ifaceIdVer: '', encapIp: '', device, error: undefined };
 }
 
 /**

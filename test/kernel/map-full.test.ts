@@ -7,7 +7,6 @@ import type { VifInterface } from '../../agent/vswitch/interfaces.js';
 import { silentLogger } from '../../common/log.js';
 import { macBytes } from '../../common/addresses.js';
 import { verdicts } from '../bpf/harness.js';
-import { FakeDatabase } from '../agent/support/fake-database.js';
 import { makeLink } from '../agent/support/fake-devices.js';
 import {
   chassisName,
@@ -24,17 +23,12 @@ import { noUnderlay } from '../agent/support/fake-devices.js';
 
 enterPrivateNamespaces();
 
-const database = new FakeDatabase();
-database.init({});
-database.addBridge('br-int');
-database.plug('any', 'any');
-const row = database.interface('any');
 let devices = 0;
 
 function plug(number: number): VifInterface {
   const name = `full${(devices += 1)}`;
   const device = makeLink(name, createDevice(name), { kind: 'veth' });
-  return { row, name, ifaceId: `lp${number}`, device, error: undefined };
+  return { name, ifaceId: `lp${number}`, ifaceIdVer: '', encapIp: '', device, error: undefined };
 }
 
 /** A port with an entry in each table; its prefix is the network of the first, that of its number otherwise. */

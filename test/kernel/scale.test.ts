@@ -12,8 +12,7 @@ import type { VifInterface } from '../../agent/vswitch/interfaces.js';
 import type { PortInput } from '../../generated/proto/iovn/v1/Port.js';
 import type { Resource } from '../../generated/proto/iovn/v1/Resource.js';
 import { chassisName, makeUpdate, portResource, switchResource } from '../agent/support/intents.js';
-import { FakeDatabase } from '../agent/support/fake-database.js';
-import { makeLink } from '../agent/support/fake-devices.js';
+import { vif } from '../agent/support/vif.js';
 import { enterPrivateNamespaces } from '../support/private-namespace.js';
 import { makeBpffsDir, open } from './support.js';
 
@@ -26,12 +25,6 @@ const portsPerSwitch = 16;
 const macCount = 65_536;
 /** Of all steps of one test together; they take about a tenth of it on a quiet machine with two CPUs. */
 const limitMs = 60_000;
-
-const database = new FakeDatabase();
-database.init({});
-database.addBridge('br-int');
-database.plug('any', 'any');
-const row = database.interface('any');
 
 function bytesOf(kind: number, number: number): Buffer {
   const bytes = Buffer.from([2, kind, 0, 0, 0, 0]);
@@ -59,11 +52,6 @@ function port(name: string, number: number, parts: PortInput = {}): Resource {
     multicast_groups: [32768, 32770],
     ...parts,
   });
-}
-
-function vif(ifaceId: string, ifindex: number): VifInterface {
-  const name = `tap${ifindex}`;
-  return { row, name, ifaceId, device: makeLink(name, ifindex), error: undefined };
 }
 
 interface World {

@@ -6,8 +6,7 @@ import { nothingInstalled } from '../../agent/interface-report.js';
 import type { KernelDataPlane } from '../../agent/libbpf/kernel-data-plane.js';
 import { findLocalPorts } from '../../agent/local-ports.js';
 import { addCollectedMetrics, createObserver } from '../../agent/metrics.js';
-import { FakeDatabase } from '../agent/support/fake-database.js';
-import { makeLink } from '../agent/support/fake-devices.js';
+import { vif } from '../agent/support/vif.js';
 import { chassisName, makeUpdate, portResource, switchResource } from '../agent/support/intents.js';
 
 /** The metrics of an agent with so many ports in slots 1 to `count` of a data plane. */
@@ -18,15 +17,7 @@ export function metricsOfPorts(
   const names = Array.from({ length: count }, (_, index) => `lp${index + 1}`);
   const resources = names.map((name, index) => portResource(name, index + 1));
   const intent = applyUpdate(emptyIntent, makeUpdate([switchResource('sw0', 1, 'blue'), ...resources]));
-  const database = new FakeDatabase();
-  database.init({});
-  database.addBridge('br-int');
-  database.plug('any', 'any');
-  const row = database.interface('any');
-  const interfaces = names.map((ifaceId, index) => {
-    const device = makeLink(`tap${index + 1}`, index + 1);
-    return { row, name: device.name, ifaceId, device, error: undefined };
-  });
+  const interfaces = names.map((ifaceId, index) => vif(ifaceId, index + 1));
   const plugged = findLocalPorts(intent, interfaces, chassisName).map((local, index) => ({
     ...local,
     slot: index + 1,

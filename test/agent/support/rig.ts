@@ -1,6 +1,7 @@
 import { applyUpdate, emptyIntent } from '../../../agent/intent.js';
 import { type ControllerOutlet, Reconciler } from '../../../agent/reconciler.js';
 import type { ChassisConfig } from '../../../agent/vswitch/node-config.js';
+import { VswitchNode } from '../../../agent/vswitch/vswitch-node.js';
 import { silentLogger } from '../../../common/log.js';
 import type { AgentStatusInput } from '../../../generated/proto/iovn/v1/AgentStatus.js';
 import type { AppliedInput } from '../../../generated/proto/iovn/v1/Applied.js';
@@ -71,7 +72,12 @@ export class Rig {
     this.database.init(nodeIds);
     this.database.addBridge('br-int');
     this.reconciler = new Reconciler({
-      database: this.database,
+      node: new VswitchNode({
+        database: this.database,
+        devices: this.devices,
+        osHostname: 'host.example',
+        log: silentLogger,
+      }),
       devices: this.devices,
       dataPlane: plane,
       controller: this.outlet,
@@ -79,7 +85,6 @@ export class Rig {
         applied: () => undefined,
         portInstalled: (seconds) => void this.portUpSeconds.push(seconds),
       },
-      osHostname: 'host.example',
       now: () => 1_700_000_000_000,
       driftIntervalMs,
       retryMs: 1,

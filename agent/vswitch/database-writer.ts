@@ -1,15 +1,15 @@
-import type { Logger } from '../common/log.js';
-import { errorMessage } from '../common/errors.js';
-import { assertLock, type Operation } from '../ovsdb/operations.js';
-import type { Lock } from '../ovsdb/lock.js';
-import { vswitchdAnswers } from './vswitch/answers.js';
-import { installedMarks } from './vswitch/installed-marks.js';
-import { integrationBridgeOperations } from './vswitch/integration-bridge.js';
-import type { Links } from './links.js';
-import type { VifInterface } from './vswitch/interfaces.js';
-import type { NodeConfig } from './vswitch/node-config.js';
-import type { VswitchDatabase } from './vswitch/tables.js';
-import type { Topology } from './vswitch/topology.js';
+import type { Logger } from '../../common/log.js';
+import { errorMessage } from '../../common/errors.js';
+import { assertLock, type Operation } from '../../ovsdb/operations.js';
+import type { Lock } from '../../ovsdb/lock.js';
+import { vswitchdAnswers } from './answers.js';
+import { installedMarks } from './installed-marks.js';
+import { integrationBridgeOperations } from './integration-bridge.js';
+import type { Links } from '../links.js';
+import type { VifInterface } from './interfaces.js';
+import type { NodeConfig } from './node-config.js';
+import type { VswitchDatabase } from './tables.js';
+import type { Topology } from './topology.js';
 
 /** ovs-vswitchd holds this lock while it runs (ovs-vswitchd(8)). */
 const vswitchdLock = 'ovs_vswitchd';
