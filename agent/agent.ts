@@ -1,25 +1,18 @@
 import os from 'node:os';
 
-import { Registry } from 'prom-client';
-
 import { channelCredentials, tlsFiles } from '../common/credentials.js';
 import type { AdjustableLogger } from '../common/log.js';
-import { type Health, startMetricsServer } from '../common/metrics-server.js';
+import type { Health } from '../common/metrics-server.js';
 import { packageVersion } from '../common/package-root.js';
 import type { Update } from '../generated/proto/iovn/v1/Update.js';
 import { openDatabase } from '../ovsdb/index.js';
+import { AgentCore } from './agent-core.js';
 import { decommissionNode } from './decommission.js';
-import { FdbKeeper } from './fdb/fdb-keeper.js';
-import { NodeInspection } from './inspect/node-inspection.js';
 import type { InspectedPlane } from './inspect/inspection.js';
 import { serveRelay } from './inspect/relay-client.js';
 import type { Ask } from './inspect/serve-ask.js';
-import { applyUpdate, emptyIntent } from './intent.js';
 import { IntentCache } from './intent-cache.js';
 import type { Devices } from './links.js';
-import { addFdbMetrics } from './fdb/fdb-metrics.js';
-import { addCollectedMetrics, createObserver } from './metrics.js';
-import { Reconciler } from './reconciler.js';
 import { ControllerSession } from './session.js';
 import type { AgentSettings } from './settings.js';
 import type { StateDir } from './state-dir.js';
@@ -28,9 +21,6 @@ import { type VswitchDatabase, vswitchTables } from './vswitch/tables.js';
 import { readTopology } from './vswitch/topology.js';
 import { VswitchNode } from './vswitch/vswitch-node.js';
 
-const driftIntervalMs = 5000;
-const retryMs = 1000;
-const fdbReviewIntervalMs = 10_000;
 const cacheDelayMs = 500;
 const decommissionTimeoutMs = 10_000;
 
@@ -42,21 +32,17 @@ export interface AgentOptions {
   readonly log: AdjustableLogger;
 }
 
-/** One hypervisor's agent: what main.ts starts, made of its parts. */
+/** One hypervisor's agent, which has its intent from a controller and its interfaces from the local Open_vSwitch database. */
 export class Agent {
   readonly #options: AgentOptions;
-  readonly #registry = new Registry();
   readonly #cache: IntentCache;
   readonly #session: ControllerSession;
-  readonly #fdb: FdbKeeper;
   readonly #database: VswitchDatabase;
-  readonly #inspection: NodeInspection;
-  readonly #observer = createObserver(this.#registry);
+  readonly #core: AgentCore;
   /** Ends everything. */
   readonly #life = new AbortController();
   /** Ends the reconciler only. */
   readonly #work = new AbortController();
-  #reconciler: Reconciler | undefined;
   #working: Promise<void> = Promise.resolve();
 
   /** Connects to nothing yet but the database. Throws ConfigError. */
@@ -78,20 +64,12 @@ export class Agent {
       now: Date.now,
       log,
     });
-    this.#inspection = new NodeInspection({
+    this.#core = new AgentCore({
       dataPlane,
       devices: options.devices,
-      view: () => this.#reconciler?.view,
-      controller: () => this.#session.status,
-      database: () => this.#database.status,
-      now: Date.now,
-      log,
-    });
-    this.#fdb = new FdbKeeper({
-      plane: this.#inspection.watched(dataPlane),
       outlet: this.#session,
-      nowNs: () => process.hrtime.bigint(),
-      reviewIntervalMs: fdbReviewIntervalMs,
+      controller: () => this.#session.status,
+      databaseState: () => this.#database.status.state,
       log,
     });
     const files = tlsFiles(settings);
@@ -106,13 +84,13 @@ export class Agent {
   }
 
   /** Answers a question about this node (proto/node.proto NodeInspect). */
-  readonly ask: Ask = (query, signal) => this.#inspection.ask(query, signal);
+  readonly ask: Ask = (query, signal) => this.#core.ask(query, signal);
 
   /** Runs until `signal` aborts or `decommission` is through. Throws what keeps it from starting. */
   async run(signal: AbortSignal): Promise<void> {
     const end = this.#endWith(signal);
     try {
-      await this.#serveMetrics();
+      await this.#core.serveMetrics(this.#options.settings.metrics, () => this.#health(), this.#life.signal);
       const session = this.#session.run(this.#life.signal);
       this.#working = this.#reconcile();
       await Promise.all([session, this.#working]);
@@ -177,74 +155,43 @@ export class Agent {
   }
 
   #takeUpdate(update: Update, stream: number): void {
-    if (this.#reconciler === undefined) return;
-    const intent = applyUpdate(this.#reconciler.view.intent ?? emptyIntent, update);
+    if (this.#core.view === undefined) return;
+    const intent = this.#core.take(update);
     this.#cache.store(intent);
-    this.#inspection.intentChanged(update);
-    this.#reconciler.setIntent({ intent, stream, receivedMs: Date.now() });
+    this.#core.setIntent({ intent, stream, receivedMs: Date.now() });
   }
 
   /** Waits for the local database for as long as it takes: until it has been read nothing is changed. */
   async #reconcile(): Promise<void> {
-    const { dataPlane, devices, log } = this.#options;
+    const { devices, log } = this.#options;
     const signal = AbortSignal.any([this.#work.signal, this.#life.signal]);
     const isRead = await this.#database.populated(signal).then(
       () => true,
       () => false,
     );
     if (!isRead) return;
-    const reconciler = new Reconciler({
-      node: new VswitchNode({ database: this.#database, devices, osHostname: os.hostname(), log }),
-      devices,
-      dataPlane,
-      controller: this.#session,
-      observer: this.#inspection.observed(this.#observer),
-      now: Date.now,
-      driftIntervalMs,
-      retryMs,
-      onSettled: () => dataPlane.retireOldGenerations(),
-      onKernelApplied: (intent, plugged) => this.#fdb.apply(intent, plugged),
-      log,
-    });
-    this.#reconciler = reconciler;
-    const cached = this.#cache.load();
-    if (cached !== undefined) {
-      log.info('using the cached intent until a controller answers', { ports: cached.ports.size });
-      reconciler.setIntent({ intent: cached, stream: undefined, receivedMs: Date.now() });
-    }
-    await Promise.all([reconciler.run(signal), this.#fdb.run(signal)]);
+    const node = new VswitchNode({ database: this.#database, devices, osHostname: os.hostname(), log });
+    await this.#core.run(node, signal, () => this.#useCachedIntent());
   }
 
-  async #serveMetrics(): Promise<void> {
-    const { settings, dataPlane, log } = this.#options;
-    addCollectedMetrics(this.#registry, {
-      readCounters: (slots) => dataPlane.readCounters(slots),
-      reconciler: () => this.#reconciler?.view,
-      database: () => this.#database.status,
-      controller: () => this.#session.status,
-    });
-    addFdbMetrics(this.#registry, dataPlane.fdb, () => this.#fdb.statistics());
-    if (settings.metrics === undefined) return;
-    await startMetricsServer({
-      listen: settings.metrics,
-      registry: this.#registry,
-      health: () => this.#health(),
-      signal: this.#life.signal,
-      log,
-    });
+  #useCachedIntent(): void {
+    const intent = this.#cache.load();
+    if (intent === undefined) return;
+    const { log } = this.#options;
+    log.info('using the cached intent until a controller answers', { ports: intent.ports.size });
+    this.#core.setIntent({ intent, stream: undefined, receivedMs: Date.now() });
   }
 
   #health(): Health {
-    const view = this.#reconciler?.view;
+    const config = this.#core.view?.config;
     const database = this.#database.status.state;
     const controller = this.#session.status;
     return {
-      ok: database === 'connected' && controller.state === 'connected' && view?.config?.chassis !== undefined,
+      ok: database === 'connected' && controller.state === 'connected' && config?.chassis !== undefined,
       database,
       controller: controller.state,
-      problem: view?.config?.problem ?? this.#database.status.error ?? controller.error ?? '',
-      ports: view?.state.installed.size ?? 0,
-      generation_applied: view?.generationApplied ?? '0',
+      problem: config?.problem ?? this.#database.status.error ?? controller.error ?? '',
+      ...this.#core.health,
     };
   }
 }

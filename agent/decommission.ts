@@ -10,10 +10,14 @@ import { installedMarks } from './vswitch/installed-marks.js';
 import { isAttachEnd } from './vswitch/internal-devices.js';
 import type { VswitchDatabase } from './vswitch/tables.js';
 
-export interface DecommissionParts {
-  readonly session: Pick<ControllerSession, 'decommission'>;
+/** What of a node is in the kernel. */
+export interface LocalParts {
   readonly dataPlane: DataPlane;
   readonly devices: Devices;
+}
+
+export interface DecommissionParts extends LocalParts {
+  readonly session: Pick<ControllerSession, 'decommission'>;
   readonly database: VswitchDatabase;
   readonly cache: Pick<IntentCache, 'remove'>;
   /** How long the controller and the database may take, each. */
@@ -32,36 +36,52 @@ async function clearDatabase({ database, timeoutMs, signal }: DecommissionParts)
 
 const ours: ReadonlySet<string> = new Set([relayNames.into, vxlanDeviceName]);
 
-function detachAll({ dataPlane, devices }: DecommissionParts): void {
+function detachAll({ dataPlane, devices }: LocalParts): void {
   const uplinks = new Set(dataPlane.readAttachments('uplink_ingress').map(({ ifindex }) => ifindex));
   dataPlane.destroy();
   const problems = setPromiscuity(devices, new Set(), uplinks);
   if (problems.size > 0) throw new IovnError('still_promiscuous', [...problems.values()].join('; '));
 }
 
-function removeDevices({ devices }: DecommissionParts): void {
+function removeDevices({ devices }: LocalParts): void {
   for (const { name, ifindex } of [...devices.links.values()]) {
     if (isAttachEnd(name) || ours.has(name)) devices.deleteLink(ifindex);
   }
 }
 
-/**
- * Takes the node out: the controller releases its ports and removes its rows, then everything local goes. What fails
- * does not stop the rest; each failure is one sentence of the result. The reconciler must have ended before.
- */
-export async function decommissionNode(parts: DecommissionParts): Promise<readonly string[]> {
+type Step = () => void | Promise<void>;
+
+/** What fails does not stop the rest; each failure is one sentence of the result. */
+async function takeSteps(steps: readonly Step[]): Promise<readonly string[]> {
   const problems: string[] = [];
-  const attempt = async (step: () => void | Promise<void>): Promise<void> => {
+  for (const step of steps) {
     try {
       await step();
     } catch (error) {
       problems.push(errorMessage(error));
     }
-  };
-  await attempt(() => releaseAtController(parts));
-  await attempt(() => detachAll(parts));
-  await attempt(() => removeDevices(parts));
-  await attempt(() => clearDatabase(parts));
-  await attempt(() => parts.cache.remove());
+  }
   return problems;
+}
+
+function localSteps(parts: LocalParts): readonly Step[] {
+  return [() => detachAll(parts), () => removeDevices(parts)];
+}
+
+/**
+ * Takes the node out: the controller releases its ports and removes its rows, then everything local goes. Resolves with what
+ * could not be done. The reconciler must have ended before.
+ */
+export function decommissionNode(parts: DecommissionParts): Promise<readonly string[]> {
+  return takeSteps([
+    () => releaseAtController(parts),
+    ...localSteps(parts),
+    () => clearDatabase(parts),
+    () => parts.cache.remove(),
+  ]);
+}
+
+/** The same for a node that has no controller. */
+export function decommissionLocally(parts: LocalParts): Promise<readonly string[]> {
+  return takeSteps(localSteps(parts));
 }

@@ -2,7 +2,7 @@ import path from 'node:path';
 
 import { readSettings } from '../common/config.js';
 import { runDaemon } from '../common/daemon.js';
-import { IovnError } from '../common/errors.js';
+import { ConfigError, IovnError } from '../common/errors.js';
 import { type AdjustableLogger, createLogger, type Logger } from '../common/log.js';
 import { packageRoot, packageVersion } from '../common/package-root.js';
 import { Agent } from './agent.js';
@@ -21,6 +21,7 @@ import {
 } from './netlink/requests.js';
 import { Routes } from './netlink/routes.js';
 import { agentOptions, type AgentSettings } from './settings.js';
+import { StandaloneAgent } from './standalone/standalone-agent.js';
 import { StateDir } from './state-dir.js';
 
 const program = {
@@ -60,7 +61,8 @@ function createAgent(
   stateDir: StateDir,
   signal: AbortSignal,
   log: AdjustableLogger,
-): Agent {
+): Agent | StandaloneAgent {
+  const { standalone: file, metrics } = settings;
   const dataPlane = openDataPlane({
     bpffsDir: settings.bpffs,
     objectFile,
@@ -70,7 +72,10 @@ function createAgent(
     log,
   });
   log.info('data plane opened', { attach: dataPlane.attachMode, bpffs: settings.bpffs });
-  return new Agent({ settings, stateDir, dataPlane, devices: openDevices(signal, log), log });
+  const devices = openDevices(signal, log);
+  return file === undefined
+    ? new Agent({ settings, stateDir, dataPlane, devices, log })
+    : new StandaloneAgent({ file, metrics, dataPlane, devices, log });
 }
 
 function reportDecommission(problems: readonly string[], log: Logger): void {
@@ -87,8 +92,8 @@ async function serve(
   signal: AbortSignal,
   log: AdjustableLogger,
 ): Promise<void> {
-  let agent: Agent | undefined;
-  const started = (): Agent => {
+  let agent: Agent | StandaloneAgent | undefined;
+  const started = (): Agent | StandaloneAgent => {
     if (agent === undefined) throw new IovnError('starting', 'the agent is still starting');
     return agent;
   };
@@ -108,16 +113,23 @@ async function serve(
 
 async function main(signal: AbortSignal): Promise<void> {
   const settings = readSettings(program, agentOptions);
+  if (settings.standalone !== undefined && settings.controllers !== undefined)
+    throw new ConfigError('--standalone is for an agent without --controller');
   const log = createLogger(program.name, settings.logLevel);
   const stateDir = new StateDir(settings.stateDir);
-  log.info('starting', { version: packageVersion, ovsdb: settings.ovsdb, stateDir: settings.stateDir });
+  const source =
+    settings.standalone === undefined ? { ovsdb: settings.ovsdb } : { file: settings.standalone };
+  log.info('starting', { version: packageVersion, ...source, stateDir: settings.stateDir });
   if (!settings.decommission) {
     await serve(settings, stateDir, signal, log);
   } else if (await isListening(stateDir.controlSocket)) {
     reportDecommission(await requestDecommission(stateDir.controlSocket, decommissionCallTimeoutMs), log);
   } else {
     const agent = createAgent(settings, stateDir, signal, log);
-    reportDecommission(await agent.decommissionAlone(signal), log);
+    reportDecommission(
+      await (agent instanceof Agent ? agent.decommissionAlone(signal) : agent.decommission()),
+      log,
+    );
   }
 }
 

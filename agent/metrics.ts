@@ -1,18 +1,20 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
 import { dropReasons } from '../generated/bpf/layouts.js';
-import type { DatabaseStatus } from '../ovsdb/database.js';
 import { type PortCounters, tableNames } from './data-plane.js';
 import type { Observer, ReconcilerView } from './reconciler.js';
 import { ScrapedCounter } from './scraped-counter.js';
-import type { SessionStatus } from './session.js';
+import type { IntentSourceStatus } from './session.js';
 
 export interface MetricSources {
   /** Of all slots in one read of the kernel. */
   readonly readCounters: (slots: readonly number[]) => ReadonlyMap<number, PortCounters>;
   readonly reconciler: () => ReconcilerView | undefined;
-  readonly database: () => DatabaseStatus;
-  readonly controller: () => SessionStatus;
+}
+
+export interface Connections {
+  readonly databaseState: () => string;
+  readonly controller: () => IntentSourceStatus;
 }
 
 const prefix = 'iovn_agent_';
@@ -109,7 +111,8 @@ function addPortMetrics(registry: Registry, sample: () => Sample): void {
   );
 }
 
-function addConnectionMetrics(registry: Registry, { controller, database }: MetricSources): void {
+/** Of an agent that has a controller and a local database. */
+export function addConnectionMetrics(registry: Registry, { controller, databaseState }: Connections): void {
   const registers = [registry];
   new Gauge({
     name: `${prefix}controller_connected`,
@@ -124,7 +127,7 @@ function addConnectionMetrics(registry: Registry, { controller, database }: Metr
     help: '1 while the local Open_vSwitch database is connected.',
     registers,
     collect() {
-      this.set(Number(database().state === 'connected'));
+      this.set(Number(databaseState() === 'connected'));
     },
   });
 }
@@ -235,7 +238,6 @@ export function createObserver(registry: Registry): Observer {
 
 /** Everything that is read at the moment of a scrape. */
 export function addCollectedMetrics(registry: Registry, sources: MetricSources): void {
-  addConnectionMetrics(registry, sources);
   addStateMetrics(registry, sources);
   addRefusalMetrics(registry, sources);
   addPortMetrics(registry, createSampler(sources));

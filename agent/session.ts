@@ -20,13 +20,19 @@ import type { LearnedOutlet } from './fdb/sightings.js';
 import type { ControllerOutlet } from './reconciler.js';
 import type { ChassisConfig } from './vswitch/node-config.js';
 
-export interface SessionStatus {
-  readonly state: 'waiting' | 'connecting' | 'connected' | 'refused' | 'backoff';
-  /** HOST:PORT of the controller it is about, '' while none is known. */
+/** How it stands with what the intent comes from. */
+export interface IntentSourceStatus {
+  /** One of `SessionStatus.state`, or 'standalone': there is no controller, and the intent comes from a file. */
+  readonly state: string;
+  /** HOST:PORT of a controller, '' while none is known, or the file's path. */
   readonly controller: string;
   /** Epoch ms of the last change of `state`. */
   readonly sinceMs: number;
   readonly error: string | undefined;
+}
+
+export interface SessionStatus extends IntentSourceStatus {
+  readonly state: 'waiting' | 'connecting' | 'connected' | 'refused' | 'backoff';
 }
 
 /** Limits on waiting, in ms. */

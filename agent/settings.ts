@@ -1,3 +1,5 @@
+import path from 'node:path';
+
 import { logLevelOption, option, type Settings } from '../common/config.js';
 import { tlsOptions } from '../common/credentials.js';
 import { ConfigError } from '../common/errors.js';
@@ -138,6 +140,12 @@ export const agentOptions = {
     description: 'learnt MACs that this node can hold; the oldest go when it is full',
     parse: parseMaxLearned,
     default: 65_536,
+  }),
+  standalone: option({
+    flag: '--standalone',
+    argument: 'FILE',
+    description: 'work without OVN: the switches, ports and uplinks of a YAML file (docs/standalone.md)',
+    parse: (text) => path.resolve(text),
   }),
   decommission: option({
     flag: '--decommission',

@@ -9,7 +9,7 @@ import { ageThresholdSeconds } from './fdb-learning.js';
 import type { InvalidRow } from './invalid-row.js';
 import { learnsMacs } from './learns-macs.js';
 import { localnetFields } from './localnet.js';
-import { isDynamic, type MacAndAddresses, parseMacAndAddresses } from './lsp-addresses.js';
+import { isDynamic, type MacAndAddresses, parseMacAndAddresses } from '../common/lsp-addresses.js';
 import type { Model } from './model.js';
 import type { LogicalSwitch, LogicalSwitchPort } from './northbound.js';
 import { type IntentResource, type ResourceSet, resourceKey } from './resource.js';

@@ -1,4 +1,4 @@
-import { parseMacAndAddresses } from './lsp-addresses.js';
+import { parseMacAndAddresses } from '../common/lsp-addresses.js';
 import type { LogicalSwitchPort } from './northbound.js';
 
 /** ovn-nb(5) Logical_Switch_Port.options:localnet_learn_fdb */

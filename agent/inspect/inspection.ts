@@ -9,7 +9,6 @@ import type { NodeQuery } from '../../generated/proto/iovn/v1/NodeQuery.js';
 import type { NodeReplyInput } from '../../generated/proto/iovn/v1/NodeReply.js';
 import type { TableDumpInput } from '../../generated/proto/iovn/v1/TableDump.js';
 import type { VerificationInput } from '../../generated/proto/iovn/v1/Verification.js';
-import type { DatabaseStatus } from '../../ovsdb/database.js';
 import type { DataPlane } from '../data-plane.js';
 import type { DropHistory } from '../drops/drop-history.js';
 import type { DropSource } from '../drops/drop-source.js';
@@ -18,7 +17,7 @@ import { KernelState } from '../kernel-state.js';
 import type { ReconcilerView } from '../reconciler.js';
 import { traceHop } from '../trace/trace-hop.js';
 import type { TraceSource } from '../trace/trace-source.js';
-import type { SessionStatus } from '../session.js';
+import type { IntentSourceStatus } from '../session.js';
 import type { EventFeed } from './event-feed.js';
 import type { Places } from './places.js';
 import { reportPorts } from './port-report.js';
@@ -34,8 +33,8 @@ export interface InspectionOptions {
   readonly places: Places;
   readonly history: DropHistory;
   readonly feed: EventFeed;
-  readonly controller: () => SessionStatus;
-  readonly database: () => DatabaseStatus;
+  readonly controller: () => IntentSourceStatus;
+  readonly databaseState: () => string;
   /** Epoch ms. */
   readonly now: () => number;
   readonly log: AdjustableLogger;
@@ -69,7 +68,7 @@ export class Inspection {
   }
 
   *#ports(name: string): Generator<NodePortsInput> {
-    const { dataPlane, view, places, controller, database, now } = this.#options;
+    const { dataPlane, view, places, controller, databaseState, now } = this.#options;
     const asked = places.all().filter(({ plugged }) => name === '' || plugged.port.name === name);
     const current = view();
     const status = controller();
@@ -80,7 +79,7 @@ export class Inspection {
       controller_state: status.state,
       controller_since: status.sinceMs / 1000,
       controller_error: status.error ?? '',
-      database_state: database().state,
+      database_state: databaseState(),
       generation_applied: current?.generationApplied ?? '0',
       attach_mode: dataPlane.attachMode,
       read_at: now() / 1000,

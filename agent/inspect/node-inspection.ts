@@ -3,14 +3,13 @@ import { dropReasons } from '../../generated/bpf/layouts.js';
 import type { NodeQuery } from '../../generated/proto/iovn/v1/NodeQuery.js';
 import type { NodeReplyInput } from '../../generated/proto/iovn/v1/NodeReply.js';
 import type { Update } from '../../generated/proto/iovn/v1/Update.js';
-import type { DatabaseStatus } from '../../ovsdb/database.js';
 import { DropHistory } from '../drops/drop-history.js';
 import type { DropSample } from '../drops/drop-source.js';
 import { describePacket } from '../drops/packet-text.js';
 import type { LearningPlane, MacEvent } from '../fdb/fdb-table.js';
 import type { Devices } from '../links.js';
 import type { Observer, ReconcilerView } from '../reconciler.js';
-import type { SessionStatus } from '../session.js';
+import type { IntentSourceStatus } from '../session.js';
 import { EventFeed, type EventType, type FeedEvent } from './event-feed.js';
 import { type InspectedPlane, Inspection } from './inspection.js';
 import { linkChanges, linkStates, type LinkStates } from './link-changes.js';
@@ -20,8 +19,9 @@ export interface NodeInspectionOptions {
   readonly dataPlane: InspectedPlane;
   readonly devices: Pick<Devices, 'links' | 'onChange'>;
   readonly view: () => ReconcilerView | undefined;
-  readonly controller: () => SessionStatus;
-  readonly database: () => DatabaseStatus;
+  readonly controller: () => IntentSourceStatus;
+  /** State of the connection to the local database, '' where there is none. */
+  readonly databaseState: () => string;
   /** Epoch ms. */
   readonly now: () => number;
   readonly log: AdjustableLogger;

@@ -121,8 +121,6 @@ async function metricsOf(r: Rig): Promise<readonly string[]> {
   addCollectedMetrics(registry, {
     readCounters: (slots) => r.plane.readCounters(slots),
     reconciler: () => r.reconciler.view,
-    database: () => r.database.status,
-    controller: () => ({ state: 'connected', controller: 'c:1', sinceMs: 0, error: undefined }),
   });
   return (await registry.metrics()).split('\n');
 }

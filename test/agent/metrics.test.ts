@@ -1,7 +1,7 @@
 import test from 'ava';
 import { Registry } from 'prom-client';
 
-import { addCollectedMetrics, createObserver } from '../../agent/metrics.js';
+import { addCollectedMetrics, addConnectionMetrics, createObserver } from '../../agent/metrics.js';
 import { dropReason, dropReasons } from '../../generated/bpf/layouts.js';
 import { eventually } from './support/eventually.js';
 import { makeUpdate, portResource, switchResource } from './support/intents.js';
@@ -41,7 +41,9 @@ test('ports, drops, maps and connections, with one read of the kernel a scrape',
   addCollectedMetrics(registry, {
     readCounters: (slots) => rig.plane.readCounters(slots),
     reconciler: () => rig.reconciler.view,
-    database: () => rig.database.status,
+  });
+  addConnectionMetrics(registry, {
+    databaseState: () => rig.database.status.state,
     controller: () => ({ state: 'connected', controller: 'c:1', sinceMs: 0, error: undefined }),
   });
   rig.plane.counterReads = 0;

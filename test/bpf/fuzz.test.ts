@@ -5,7 +5,7 @@ import fc from 'fast-check';
 
 import { macBytes } from '../../common/addresses.js';
 import { v1 } from '../../common/proto.js';
-import { parseMacAndAddresses } from '../../controller/lsp-addresses.js';
+import { parseMacAndAddresses } from '../../common/lsp-addresses.js';
 import { constants } from '../../generated/bpf/layouts.js';
 import { DataPlane, intentFrom } from '../differential/data-plane.js';
 import { type Frame, frameArbitrary } from '../differential/frames.js';

@@ -41,8 +41,6 @@ export function metricsOfPorts(
       generationApplied: '1',
       actsForVswitchd: true,
     }),
-    database: () => ({ state: 'connected', remote: '', sinceMs: 0, populated: true, reconnects: 0 }),
-    controller: () => ({ state: 'connected', controller: 'c:1', sinceMs: 0, error: undefined }),
   });
   addFdbMetrics(registry, plane.fdb, () => ({
     entries: 0,

@@ -1,4 +1,4 @@
-import { type IpPrefix, type Mac, parseIp, parseIpPrefix, parseMac } from '../common/addresses.js';
+import { type IpPrefix, type Mac, parseIp, parseIpPrefix, parseMac } from './addresses.js';
 
 /** `MAC [ADDRESS[/LENGTH]…]` as OVN reads it. */
 export interface MacAndAddresses {

@@ -2,7 +2,7 @@ import test from 'ava';
 import fc from 'fast-check';
 
 import { formatIpPrefix } from '../../common/addresses.js';
-import { isDynamic, parseMacAndAddresses } from '../../controller/lsp-addresses.js';
+import { isDynamic, parseMacAndAddresses } from '../../common/lsp-addresses.js';
 
 // What ovn-northd 23.03 makes of the same text, where it is not obvious.
 const table: readonly (readonly [text: string, expected: string | undefined])[] = [
