@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "maps.h"
+#include "parse.h"
 
 enum {
 	NS_PER_MS = 1000000,
@@ -37,7 +38,6 @@ static __always_inline void count_lost_sample(void)
 __noinline int sample_drop(struct __sk_buff *skb, __u32 slot, __u32 reason)
 {
 	struct packet_dropped_event *event;
-	__u32 length = skb->len;
 
 	if (!is_sample_due(slot, reason))
 		return 0;
@@ -50,16 +50,12 @@ __noinline int sample_drop(struct __sk_buff *skb, __u32 slot, __u32 reason)
 	event->slot = slot;
 	event->reason = reason;
 	event->ifindex = skb->ifindex;
-	event->packet_length = length;
+	event->packet_length = skb->len;
 	event->vlan_protocol = skb->vlan_present ? skb->vlan_proto : 0;
 	event->vlan_tci = skb->vlan_tci;
 	event->pad = 0;
-	if (length > SAMPLE_HEAD_LENGTH)
-		length = SAMPLE_HEAD_LENGTH;
 	__builtin_memset(event->head, 0, sizeof(event->head));
-	if (length == 0 || bpf_skb_load_bytes(skb, 0, event->head, length) != 0)
-		length = 0;
-	event->head_length = length;
+	event->head_length = load_start(skb, event->head, SAMPLE_HEAD_LENGTH);
 	bpf_ringbuf_submit(event, 0);
 	return 0;
 }
