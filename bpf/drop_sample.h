@@ -13,7 +13,7 @@ enum {
 	NS_PER_MS = 1000000,
 };
 
-static __always_inline bool is_sample_due(__u32 slot, __u32 reason)
+static __always_inline bool is_sample_due(__u32 slot, __u64 reason)
 {
 	__u32 *sampled_ms = bpf_map_lookup_elem(&drop_sampled_ms, &slot);
 	__u32 now_ms = bpf_ktime_get_coarse_ns() / NS_PER_MS;
@@ -33,18 +33,17 @@ static __always_inline void count_lost_sample(void)
 		sampling->lost_samples++;
 }
 
-/* Tells the agent of a packet that is dropped, unless it was told of one like it a moment ago. A global function: the
- * verifier goes through it once, wherever it is called. */
-__noinline int sample_drop(struct __sk_buff *skb, __u32 slot, __u32 reason)
+/* Tells the agent of a packet that is dropped, unless it was told of one like it a moment ago. */
+static __always_inline void sample_drop(struct __sk_buff *skb, __u32 slot, __u64 reason)
 {
 	struct packet_dropped_event *event;
 
 	if (!is_sample_due(slot, reason))
-		return 0;
+		return;
 	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 	if (!event) {
 		count_lost_sample();
-		return 0;
+		return;
 	}
 	event->type = EVENT_PACKET_DROPPED;
 	event->slot = slot;
@@ -57,5 +56,4 @@ __noinline int sample_drop(struct __sk_buff *skb, __u32 slot, __u32 reason)
 	__builtin_memset(event->head, 0, sizeof(event->head));
 	event->head_length = load_start(skb, event->head, SAMPLE_HEAD_LENGTH);
 	bpf_ringbuf_submit(event, 0);
-	return 0;
 }
