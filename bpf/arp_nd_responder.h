@@ -112,12 +112,12 @@ static __always_inline __be16 icmp6_checksum(struct neighbour_advert *advert)
 	return ~sum;
 }
 
-/* A function of its own for its stack: inlined, the program would pass the verifier's 512 bytes. */
-static __noinline enum answer answer_nd(struct __sk_buff *skb, const struct port *from, const struct ethernet *ethernet)
+static __always_inline enum answer answer_nd(struct __sk_buff *skb, const struct port *from,
+					     const struct ethernet *ethernet)
 {
 	const struct neighbour *neighbour;
 	struct neighbour_advert advert = {};
-	struct nd solicitation;
+	struct nd solicitation = {};
 	struct ip6_packet packet;
 
 	if (!load_solicitation(skb, &packet, &solicitation) ||
@@ -150,10 +150,10 @@ static __noinline enum answer answer_nd(struct __sk_buff *skb, const struct port
 
 /* For frames to a multicast address. They are untagged: a switch that lets tags pass has no neighbours, as in OVN. One
  * with a SNAP header, which OVN answers in kind, is left to the owner. */
-static __always_inline enum answer answer_neighbour_query(struct __sk_buff *skb, const struct port *from,
-							  const struct ethernet *ethernet)
+__noinline enum answer answer_neighbour_query(struct __sk_buff *skb, const struct port *from,
+					      const struct ethernet *ethernet)
 {
-	if (network_offset(skb) != ETH_HLEN)
+	if (!from || !ethernet || network_offset(skb) != ETH_HLEN)
 		return NOT_ANSWERED;
 	if (ethernet->type == bpf_htons(ETH_P_ARP))
 		return answer_arp(skb, from, ethernet);

@@ -49,14 +49,19 @@ static __always_inline void count_sent(struct __sk_buff *skb, __u32 slot)
 
 /* Counts the packet as dropped at the port in `slot`: the sender's for what it did, the receiver's for what its own
  * egress stages refuse. */
-static __always_inline void count_drop(struct __sk_buff *skb, __u32 slot, enum drop_reason reason)
+__noinline int count_drop(struct __sk_buff *skb, __u32 slot, enum drop_reason reason)
 {
 	__u64 *packets = bpf_map_lookup_elem(&drops, &slot);
+	__u64 index = reason;
 
 	trace(skb, TRACE_DROP, slot, reason);
-	if (packets && (__u32)reason < DROP_REASON_COUNT)
-		__sync_fetch_and_add(&packets[reason], packets_in(skb));
-	sample_drop(skb, slot, reason);
+	/* Linux 6.1 does not know that a copy of half a register is within the same bounds. */
+	asm volatile("" : "+r"(index));
+	if (!packets || index >= DROP_REASON_COUNT)
+		return 0;
+	__sync_fetch_and_add(&packets[index], packets_in(skb));
+	sample_drop(skb, slot, index);
+	return 0;
 }
 
 /* The only place that discards a packet. */

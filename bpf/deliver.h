@@ -38,12 +38,12 @@ static __always_inline bool pop_port_tag(struct __sk_buff *skb, const struct por
 }
 
 /* Hands the packet to one local port. */
-static __always_inline int deliver(struct __sk_buff *skb, __u32 slot, const struct ethernet *ethernet)
+__noinline int deliver(struct __sk_buff *skb, __u32 slot, const struct ethernet *ethernet)
 {
 	const struct port *to = bpf_map_lookup_elem(&ports, &slot);
 	int verdict;
 
-	if (!to || to->ifindex == 0)
+	if (!ethernet || !to || to->ifindex == 0)
 		return drop(skb, slot, DROP_DELIVERY_FAILED);
 	verdict = check_egress(skb, slot, to, ethernet);
 	if (verdict != VERDICT_PASS)

@@ -7,12 +7,13 @@
 #include <stdbool.h>
 
 #include "maps.h"
+#include "parse.h"
 
 enum {
 	NS_PER_MS = 1000000,
 };
 
-static __always_inline bool is_sample_due(__u32 slot, __u32 reason)
+static __always_inline bool is_sample_due(__u32 slot, __u64 reason)
 {
 	__u32 *sampled_ms = bpf_map_lookup_elem(&drop_sampled_ms, &slot);
 	__u32 now_ms = bpf_ktime_get_coarse_ns() / NS_PER_MS;
@@ -32,34 +33,27 @@ static __always_inline void count_lost_sample(void)
 		sampling->lost_samples++;
 }
 
-/* Tells the agent of a packet that is dropped, unless it was told of one like it a moment ago. A global function: the
- * verifier goes through it once, wherever it is called. */
-__noinline int sample_drop(struct __sk_buff *skb, __u32 slot, __u32 reason)
+/* Tells the agent of a packet that is dropped, unless it was told of one like it a moment ago. */
+static __always_inline void sample_drop(struct __sk_buff *skb, __u32 slot, __u64 reason)
 {
 	struct packet_dropped_event *event;
-	__u32 length = skb->len;
 
 	if (!is_sample_due(slot, reason))
-		return 0;
+		return;
 	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 	if (!event) {
 		count_lost_sample();
-		return 0;
+		return;
 	}
 	event->type = EVENT_PACKET_DROPPED;
 	event->slot = slot;
 	event->reason = reason;
 	event->ifindex = skb->ifindex;
-	event->packet_length = length;
+	event->packet_length = skb->len;
 	event->vlan_protocol = skb->vlan_present ? skb->vlan_proto : 0;
 	event->vlan_tci = skb->vlan_tci;
 	event->pad = 0;
-	if (length > SAMPLE_HEAD_LENGTH)
-		length = SAMPLE_HEAD_LENGTH;
 	__builtin_memset(event->head, 0, sizeof(event->head));
-	if (length == 0 || bpf_skb_load_bytes(skb, 0, event->head, length) != 0)
-		length = 0;
-	event->head_length = length;
+	event->head_length = load_start(skb, event->head, SAMPLE_HEAD_LENGTH);
 	bpf_ringbuf_submit(event, 0);
-	return 0;
 }

@@ -131,7 +131,7 @@ static __always_inline long store_outer_ip6(struct __sk_buff *skb, const struct 
 }
 
 /* The headers that differ from one tunnel to the next. */
-static __noinline int store_outer_ip(struct __sk_buff *skb, const struct tunnel *tunnel, __u8 class)
+__noinline int store_outer_ip(struct __sk_buff *skb, const struct tunnel *tunnel, __u8 class)
 {
 	if (!tunnel)
 		return -1;
@@ -206,8 +206,8 @@ static __always_inline enum encapsulation make_room(struct __sk_buff *skb, const
 }
 
 /* Puts the frame into a tunnel packet; `type` is that of its network layer. */
-static __noinline int encapsulate(struct __sk_buff *skb, const struct tunnel *tunnel, const struct passage *passage,
-				  __be16 type)
+__noinline int encapsulate(struct __sk_buff *skb, const struct tunnel *tunnel, const struct passage *passage,
+			   __be16 type)
 {
 	struct ethernet ethernet;
 	__u32 hash, offset;

@@ -129,21 +129,25 @@ static __always_inline int flood_remote(struct __sk_buff *skb, const struct port
 
 /* Copies the packet to every member of the group but the sender, to the local ones from the one behind slot `behind` on,
  * then to other chassis; the original ends here. */
-static __always_inline int flood(struct __sk_buff *skb, const struct port *from, __u32 from_slot, __u32 group_key,
-				 __u32 behind, const struct ethernet *ethernet)
+__noinline int flood(struct __sk_buff *skb, __u32 from_slot, __u32 group_key, __u32 behind,
+		    const struct ethernet *ethernet)
 {
-	const struct tunnel *tunnel = first_remote(from->datapath_key, group_key);
+	const struct port *from = bpf_map_lookup_elem(&ports, &from_slot);
 	struct flood flood = {
 		.skb = skb,
 		.ethernet = ethernet,
-		.datapath_key = from->datapath_key,
 		.group_key = group_key,
 		.sender = from_slot,
 		.slot = behind,
-		.sender_flags = from->flags,
 		.failure = VERDICT_PASS,
 	};
+	const struct tunnel *tunnel;
 
+	if (!from || !ethernet)
+		return drop(skb, from_slot, DROP_NO_LOGICAL_PORT);
+	flood.datapath_key = from->datapath_key;
+	flood.sender_flags = from->flags;
+	tunnel = first_remote(from->datapath_key, group_key);
 	if (from->flags & PORT_LOCALPORT)
 		tunnel = NULL;
 	trace(skb, TRACE_FLOOD, from_slot, group_key);
@@ -197,6 +201,7 @@ static __always_inline bool leaves_node(__u32 slot)
 static __always_inline int switch_frame(struct __sk_buff *skb, const struct port *from, __u32 from_slot,
 					struct ethernet *ethernet)
 {
+	struct passage passage = { .datapath_key = from->datapath_key, .from_key = from->port_key };
 	struct mac_key key = { .datapath_key = from->datapath_key };
 	__u32 group_key = MULTICAST_FLOOD;
 	const struct port_place *place;
@@ -234,11 +239,14 @@ static __always_inline int switch_frame(struct __sk_buff *skb, const struct port
 			to_slot = to->slot != 0 ? to->slot : from->localnet_slot;
 			if ((from->flags & PORT_LOCALPORT) && leaves_node(to_slot))
 				return drop(skb, from_slot, DROP_LOCALPORT_LEAVES_NODE);
-			if (to_slot == 0)
-				return send_to_remote(skb, from, from_slot, to->port_key, place, ethernet);
-			return deliver(skb, to_slot, ethernet);
+			if (to_slot != 0)
+				return deliver(skb, to_slot, ethernet);
+			passage.to_key = to->port_key;
+			if (place)
+				passage.tunnel = place->tunnel + (from->flags >> PORT_SOURCE_SHIFT) * MAX_TUNNELS;
+			return send_to_remote(skb, from_slot, &passage, ethernet);
 		}
 		group_key = to ? to->port_key : MULTICAST_UNKNOWN;
 	}
-	return flood(skb, from, from_slot, group_key, behind, ethernet);
+	return flood(skb, from_slot, group_key, behind, ethernet);
 }

@@ -117,6 +117,7 @@ struct ip6_packet {
 	__u32 upper_offset;
 	__u8 upper_protocol; /* IPPROTO_FRAGMENT in all but the first fragment: there is nothing to read behind it */
 	bool is_fragment;
+	__u16 pad;
 };
 
 static __always_inline bool is_multicast(const __u8 *mac)
@@ -143,6 +144,15 @@ static __always_inline bool is_zero_mac(const __u8 *mac)
 static __always_inline bool load(struct __sk_buff *skb, __u32 offset, void *to, __u32 length)
 {
 	return bpf_skb_load_bytes(skb, offset, to, length) == 0;
+}
+
+/* Copies the start of the packet, at most `most` bytes, and says how many. */
+static __always_inline __u32 load_start(struct __sk_buff *skb, void *to, __u32 most)
+{
+	__u32 length = skb->len < most ? skb->len : most;
+
+	/* No device gives less. Linux 6.1's verifier learns from this comparison that the length is not 0; from "!= 0" it doesn't. */
+	return length >= ETH_HLEN && load(skb, 0, to, length) ? length : 0;
 }
 
 /* A TAP leaves gso_segs to be found out. */
@@ -260,13 +270,17 @@ static __always_inline bool has_extension_layout(__u8 protocol)
 	return protocol == IPPROTO_HOPOPTS || protocol == IPPROTO_ROUTING || protocol == IPPROTO_DSTOPTS;
 }
 
-/* False when the header is cut off, or its length is wrong. */
+/* Reads the fixed header. False when it is cut off, or its length is wrong. */
 static __always_inline bool load_ip6(struct __sk_buff *skb, struct ip6_packet *packet)
 {
 	__u32 length;
 
 	if (!load(skb, network_offset(skb), &packet->header, sizeof(packet->header)))
 		return false;
+	packet->upper_offset = network_offset(skb) + sizeof(packet->header);
+	packet->upper_protocol = packet->header.nexthdr;
+	packet->is_fragment = false;
+	packet->pad = 0;
 	length = sizeof(packet->header) + bpf_ntohs(packet->header.payload_len);
 	packet->end = is_gso(skb) ? skb->len : network_offset(skb) + length;
 	return fits_ip(skb, length);
@@ -281,7 +295,7 @@ static __always_inline bool load_from_ip6(struct __sk_buff *skb, const struct ip
 
 /* Walks the extension headers to the upper layer, which is IPPROTO_NONE where a header is cut off: Open vSwitch takes
  * such a packet for one without upper layer, too. False when there are too many. */
-static __always_inline bool find_ip6_upper(struct __sk_buff *skb, struct ip6_packet *packet)
+__noinline bool find_ip6_upper(struct __sk_buff *skb, struct ip6_packet *packet)
 {
 	struct {
 		__u8 next;
@@ -290,9 +304,8 @@ static __always_inline bool find_ip6_upper(struct __sk_buff *skb, struct ip6_pac
 		__be32 rest;
 	} extension;
 
-	packet->is_fragment = false;
-	packet->upper_protocol = packet->header.nexthdr;
-	packet->upper_offset = network_offset(skb) + sizeof(packet->header);
+	if (!packet)
+		return false;
 	for (int i = 0; i < MAX_IP6_EXTENSIONS; i++) {
 		__u8 protocol = packet->upper_protocol;
 
@@ -340,11 +353,14 @@ static __always_inline bool keep_once(__u8 *kept, const __u8 *address)
 
 /* Reads the message behind an ICMPv6 header. The options end at one that is cut off, and a message that gives a
  * link-layer address twice says nothing at all. False when there are too many options. */
-static __always_inline bool load_nd(struct __sk_buff *skb, const struct ip6_packet *packet, struct nd *nd)
+__noinline bool load_nd(struct __sk_buff *skb, const struct ip6_packet *packet, struct nd *nd)
 {
-	__u32 offset = packet->upper_offset + sizeof(struct icmp6);
 	struct nd_option option;
+	__u32 offset;
 
+	if (!packet || !nd)
+		return false;
+	offset = packet->upper_offset + sizeof(struct icmp6);
 	__builtin_memset(nd, 0, sizeof(*nd));
 	if (!load_from_ip6(skb, packet, offset, &nd->target, sizeof(nd->target)))
 		return true;

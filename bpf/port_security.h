@@ -117,7 +117,7 @@ static __always_inline int check_nd(struct __sk_buff *skb, __u32 slot, __u32 por
 {
 	const struct allowed_mac *allowed_target;
 	struct icmp6 icmp;
-	struct nd nd;
+	struct nd nd = {};
 
 	if (packet->header.hop_limit != ND_HOP_LIMIT || !load_icmp6(skb, packet, &icmp) ||
 	    icmp.type != ND_NEIGHBOUR_ADVERT)
@@ -175,11 +175,12 @@ static __always_inline int check_ip6_source(struct __sk_buff *skb, __u32 slot, _
 }
 
 /* Ingress: may the port in `slot` send this? */
-static __always_inline int check_source(struct __sk_buff *skb, __u32 slot, __u32 port_flags,
-					const struct ethernet *ethernet)
+__noinline int check_source(struct __sk_buff *skb, __u32 slot, __u32 port_flags, const struct ethernet *ethernet)
 {
 	const struct allowed_mac *allowed;
 
+	if (!ethernet)
+		return DROP_FRAME_TOO_SHORT;
 	if (ethernet->type == bpf_htons(ETH_P_ARP))
 		return check_arp_sender(skb, slot, ethernet);
 	allowed = find_allowed_mac(slot, ethernet->source);

@@ -106,7 +106,7 @@ static __always_inline bool make_quote(struct __sk_buff *skb, __u32 quoted, __u3
 	       bpf_skb_adjust_room(skb, headers, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO) == 0;
 }
 
-static __noinline bool answer_too_big_ip4(struct __sk_buff *skb, __u32 mtu)
+__noinline bool answer_too_big_ip4(struct __sk_buff *skb, __u32 mtu)
 {
 	struct {
 		__u16 alignment;
@@ -153,7 +153,7 @@ static __always_inline bool may_answer_ip6(struct __sk_buff *skb, const struct i
 						 type >= ICMP6_FIRST_INFORMATIONAL);
 }
 
-static __noinline bool answer_too_big_ip6(struct __sk_buff *skb, __u32 mtu)
+__noinline bool answer_too_big_ip6(struct __sk_buff *skb, __u32 mtu)
 {
 	struct {
 		__u16 alignment;

@@ -10,6 +10,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "parse.h"
 #include "trace_step.h"
 
 #ifdef TRACING
@@ -32,7 +33,7 @@ struct {
 /* Global, so that the verifier goes through it once. */
 __noinline int trace(struct __sk_buff *skb, __u32 event, __u32 slot, __u32 detail)
 {
-	__u32 index = 0, length = skb->len;
+	__u32 index = 0;
 	struct trace_step *step = bpf_map_lookup_elem(&trace_scratch, &index);
 
 	if (!step)
@@ -42,14 +43,13 @@ __noinline int trace(struct __sk_buff *skb, __u32 event, __u32 slot, __u32 detai
 	step->detail = detail;
 	step->mark = skb->mark;
 	step->vlan = skb->vlan_present ? bpf_ntohs(skb->vlan_proto) << 16 | (skb->vlan_tci & 0xffff) : 0;
-	step->length = length;
-	if (length > TRACED_FRAME_BYTES)
-		length = TRACED_FRAME_BYTES;
-	if (length > 0)
-		bpf_skb_load_bytes(skb, 0, step->frame, length);
+	step->length = skb->len;
+	load_start(skb, step->frame, TRACED_FRAME_BYTES);
 	bpf_map_push_elem(&trace_steps, step, BPF_ANY);
 	return 0;
 }
+
+enum { IS_TRACING = true };
 
 /* bpf_clone_redirect really sends, under BPF_PROG_TEST_RUN, too. */
 static __always_inline long send_copy(struct __sk_buff *skb __attribute__((unused)),
@@ -59,6 +59,8 @@ static __always_inline long send_copy(struct __sk_buff *skb __attribute__((unuse
 }
 
 #else
+
+enum { IS_TRACING = false };
 
 static __always_inline void trace(struct __sk_buff *skb __attribute__((unused)),
 				  enum trace_event event __attribute__((unused)), __u32 slot __attribute__((unused)),

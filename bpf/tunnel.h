@@ -46,18 +46,12 @@ static __always_inline const struct port_place *find_place(__u32 datapath_key, _
 }
 
 /* Sends the frame to a port of another chassis. */
-static __always_inline int send_to_remote(struct __sk_buff *skb, const struct port *from, __u32 from_slot, __u32 to_key,
-					  const struct port_place *place, struct ethernet *ethernet)
+__noinline int send_to_remote(struct __sk_buff *skb, __u32 from_slot, const struct passage *passage,
+			      struct ethernet *ethernet)
 {
-	struct passage passage = {
-		.tunnel = place ? place->tunnel + (from->flags >> PORT_SOURCE_SHIFT) * MAX_TUNNELS : 0,
-		.datapath_key = from->datapath_key,
-		.from_key = from->port_key,
-		.to_key = to_key,
-	};
-	const struct tunnel *tunnel = find_tunnel(passage.tunnel);
+	const struct tunnel *tunnel = passage ? find_tunnel(passage->tunnel) : NULL;
 
-	if (!tunnel)
+	if (!tunnel || !ethernet)
 		return drop(skb, from_slot, DROP_DESTINATION_NOT_PLUGGED);
 	if (!fits_tunnel(skb, tunnel, ethernet->type)) {
 		count_drop(skb, from_slot, DROP_TUNNEL_TOO_BIG);
@@ -66,11 +60,11 @@ static __always_inline int send_to_remote(struct __sk_buff *skb, const struct po
 		return deliver(skb, from_slot, ethernet);
 	}
 	if (tunnel->type == TUNNEL_VXLAN) {
-		trace(skb, TRACE_TUNNEL, from_slot, passage.tunnel);
-		return set_vxlan_passage(skb, tunnel, &passage) ? bpf_redirect(tunnel->ifindex, 0)
+		trace(skb, TRACE_TUNNEL, from_slot, passage->tunnel);
+		return set_vxlan_passage(skb, tunnel, passage) ? bpf_redirect(tunnel->ifindex, 0)
 								: drop(skb, from_slot, DROP_TUNNEL_FAILED);
 	}
-	switch (encapsulate(skb, tunnel, &passage, ethernet->type)) {
+	switch (encapsulate(skb, tunnel, passage, ethernet->type)) {
 	case ENCAPSULATED:
 		break;
 	case NEEDS_SEGMENTING:
@@ -78,10 +72,10 @@ static __always_inline int send_to_remote(struct __sk_buff *skb, const struct po
 	default:
 		return drop(skb, from_slot, DROP_TUNNEL_FAILED);
 	}
-	trace(skb, TRACE_TUNNEL, from_slot, passage.tunnel);
+	trace(skb, TRACE_TUNNEL, from_slot, passage->tunnel);
 	if (skb->protocol == (tunnel->family == FAMILY_IP4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6)))
 		return send_on_underlay(skb, tunnel);
-	return relay(skb, tunnel, RELAY_SEND | passage.tunnel);
+	return relay(skb, tunnel, RELAY_SEND | passage->tunnel);
 }
 
 struct remote_flood {

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 
 /* tc ingress of a VIF: everything that a VM sends enters here. Identify the port, activation, sanity, port security,
- * learn its MAC, switch. */
+ * learn its MAC, switch.
+ *
+ * Functions that are not static are global: the verifier goes through each once, by itself, whoever calls it. So a pointer may be
+ * NULL there as far as it knows, and what comes back may be any number. Of a pointer that a global function was given Linux 6.1
+ * takes no map keys: what looks up or writes by one copies it first, or is static. */
 
 #include "arrival.h"
 #include "l2_switch.h"

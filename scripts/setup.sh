@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes the machine and the checkout ready for the demo and the tests, and does nothing when they are:
-# installs missing packages (Debian), node_modules, and builds when a source is newer than the last build.
+# installs missing packages (Debian), node_modules, and builds when a source is newer than the last build. With the
+# argument `vm` also what scripts/vm/run.sh needs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -37,6 +38,11 @@ ovn-nbctl ovn-common
 ovn-northd ovn-central
 /usr/share/ovn/ovn-nb.ovsschema ovn-central
 ovn-controller ovn-host
+'
+[ "${1:-}" != vm ] || needs+='
+qemu-system-x86_64 qemu-system-x86
+/usr/share/doc/busybox-static busybox-static
+modprobe kmod
 '
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 
