@@ -5,7 +5,7 @@ import { errorMessage } from '../../common/errors.js';
 import type { Logger } from '../../common/log.js';
 import { readStandaloneFile, type StandaloneFile } from './file.js';
 
-/** Editors write a file in several steps. */
+/** Editors write a file in several steps; other files of the folder may change all the time. */
 const settleMs = 100;
 
 export interface FileStatus {
@@ -48,8 +48,10 @@ export class WatchedFile {
     let timer: NodeJS.Timeout | undefined;
     const watcher = watch(path.dirname(this.file), { signal });
     watcher.on('change', () => {
-      clearTimeout(timer);
-      timer = setTimeout(() => this.#read(), settleMs).unref();
+      timer ??= setTimeout(() => {
+        timer = undefined;
+        this.#read();
+      }, settleMs).unref();
     });
     watcher.on('error', (error) => {
       this.#setProblem(`${this.file} is not followed any more: ${errorMessage(error)}`);

@@ -85,9 +85,9 @@ test.serial('a file is a network: in force, edited, faulty, restarted, taken out
 
   await vm2.changeAddress('10.0.0.22/24');
   t.is((await vm2.ping(vm1.address)).received, 0, 'port security');
-  t.regex(await machine.iovn('drops'), /vm2 .*PORT_SECURITY_ARP/);
+  t.regex(await machine.iovn('drops'), /vm2 .*port_security_arp/);
   const kept = readFileSync(machine.file, 'utf8');
-  machine.edit((text) => text.replace(/ +port_security: \['02:00:00:00:00:02.*\n/, ''));
+  machine.edit((text) => text.replace(/ +port_security: .*02:00:00:00:00:02.*\n?/, ''));
   await vm2.canReach(vm1.address);
 
   const ping = vm2.startPing(vm1.address, 20);
@@ -126,7 +126,7 @@ test.serial('a port of the world outside, and one that takes all MACs', async (t
   await vm1.ping(outside.address);
   const asked = (): boolean =>
     capture.frames().some((frame) => Buffer.from(frame).readUInt32BE(12) === 0x81000064);
-  await waitFor("the VM's broadcast is outside, on VLAN 100", asked);
+  await t.notThrowsAsync(waitFor("the VM's broadcast is outside, on VLAN 100", asked));
 });
 
 test.serial('wrong uses are refused', async (t) => {
