@@ -108,20 +108,22 @@ static __always_inline int flood_later(struct __sk_buff *skb, const struct port 
 
 /* One copy to each other chassis that hosts members: it is for them to copy it further. What is left of the packet
  * is of no use afterwards. VERDICT_PASS, or the reason for which the rest did not get it. */
-static __always_inline int flood_remote(struct __sk_buff *skb, const struct port *from, __u32 from_slot, __u32 group_key,
-					const struct ethernet *ethernet, __u32 *copies)
+__noinline int flood_remote(struct __sk_buff *skb, __u32 from_slot, const struct passage *passage,
+			    const struct ethernet *ethernet, __u32 *copies)
 {
 	struct remote_flood flood = {
 		.skb = skb,
-		.passage = { .datapath_key = from->datapath_key, .from_key = from->port_key, .to_key = group_key },
 		.from_slot = from_slot,
 		/* Geneve comes last: it makes a tunnel packet of the frame, of which the others need the original. */
 		.type = TUNNEL_VXLAN,
 		.frame_length = skb->len + (skb->vlan_present ? sizeof(struct vlan_tag) : 0),
-		.ethertype = ethernet->type,
 		.failure = VERDICT_PASS,
 	};
 
+	if (!passage || !ethernet || !copies)
+		return DROP_TUNNEL_FAILED;
+	flood.passage = *passage;
+	flood.ethertype = ethernet->type;
 	bpf_loop(MAX_TUNNEL_STEPS, remote_flood_step, &flood, 0);
 	*copies += flood.copies;
 	return flood.failure;
@@ -133,6 +135,7 @@ __noinline int flood(struct __sk_buff *skb, __u32 from_slot, __u32 group_key, __
 		    const struct ethernet *ethernet)
 {
 	const struct port *from = bpf_map_lookup_elem(&ports, &from_slot);
+	struct passage passage = { .to_key = group_key };
 	struct flood flood = {
 		.skb = skb,
 		.ethernet = ethernet,
@@ -156,8 +159,11 @@ __noinline int flood(struct __sk_buff *skb, __u32 from_slot, __u32 group_key, __
 	bpf_loop(MEMBERS_PER_RUN, flood_step, &flood, 0);
 	if (flood.failure == VERDICT_PASS && !flood.ended)
 		return flood_later(skb, from, from_slot, group_key, flood.slot);
-	if (flood.failure == VERDICT_PASS && tunnel)
-		flood.failure = flood_remote(skb, from, from_slot, group_key, ethernet, &flood.copies);
+	if (flood.failure == VERDICT_PASS && tunnel) {
+		passage.datapath_key = from->datapath_key;
+		passage.from_key = from->port_key;
+		flood.failure = flood_remote(skb, from_slot, &passage, ethernet, &flood.copies);
+	}
 	if (flood.failure != VERDICT_PASS)
 		return drop(skb, from_slot, flood.failure);
 	if (flood.copies == 0 && behind == 0)

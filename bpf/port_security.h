@@ -155,13 +155,13 @@ static __always_inline bool is_ip6_autoconfiguration(struct __sk_buff *skb, cons
 				  icmp.type == ND_NEIGHBOUR_SOLICIT);
 }
 
-static __always_inline int check_ip6_source(struct __sk_buff *skb, __u32 slot, __u32 port_flags,
-					    const struct ethernet *ethernet, __u32 mac_flags)
+__noinline int check_ip6_source(struct __sk_buff *skb, __u32 slot, __u32 port_flags, const struct ethernet *ethernet,
+				__u32 mac_flags)
 {
 	bool any_address = mac_flags & ALLOWED_ANY_ADDRESS;
 	struct ip6_packet packet;
 
-	if (!any_address && !(mac_flags & ALLOWED_IP6))
+	if (!ethernet || (!any_address && !(mac_flags & ALLOWED_IP6)))
 		return DROP_PORT_SECURITY_IP6;
 	if (!load_ip6(skb, &packet))
 		return any_address ? VERDICT_PASS : DROP_MALFORMED_IP6;
@@ -175,12 +175,11 @@ static __always_inline int check_ip6_source(struct __sk_buff *skb, __u32 slot, _
 }
 
 /* Ingress: may the port in `slot` send this? */
-__noinline int check_source(struct __sk_buff *skb, __u32 slot, __u32 port_flags, const struct ethernet *ethernet)
+static __always_inline int check_source(struct __sk_buff *skb, __u32 slot, __u32 port_flags,
+					const struct ethernet *ethernet)
 {
 	const struct allowed_mac *allowed;
 
-	if (!ethernet)
-		return DROP_FRAME_TOO_SHORT;
 	if (ethernet->type == bpf_htons(ETH_P_ARP))
 		return check_arp_sender(skb, slot, ethernet);
 	allowed = find_allowed_mac(slot, ethernet->source);
