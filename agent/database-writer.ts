@@ -5,6 +5,7 @@ import type { Lock } from '../ovsdb/lock.js';
 import { vswitchdAnswers } from './vswitch/answers.js';
 import { installedMarks } from './vswitch/installed-marks.js';
 import { integrationBridgeOperations } from './vswitch/integration-bridge.js';
+import { type Progress, progressMarks } from './vswitch/progress-marks.js';
 import type { Links } from './links.js';
 import type { VifInterface } from './vswitch/interfaces.js';
 import type { NodeConfig } from './vswitch/node-config.js';
@@ -24,6 +25,8 @@ export interface DatabaseRound {
   readonly interfaces: readonly VifInterface[];
   /** Interface.name of each interface whose port is in the kernel; undefined while it is not known which ports should be. */
   readonly installed: ReadonlySet<string> | undefined;
+  /** Undefined when the kernel is not in line with any intent yet. */
+  readonly progress: Progress | undefined;
   readonly nowMs: number;
 }
 
@@ -92,10 +95,14 @@ export class DatabaseWriter {
     links,
     interfaces,
     installed,
+    progress,
     nowMs,
   }: DatabaseRound): readonly Operation[] {
     const rows = topology.bridges.flatMap((bridge) => bridge.interfaces);
-    const marks = installed === undefined ? [] : installedMarks(rows, installed, nowMs);
+    const marks = [
+      ...(installed === undefined ? [] : installedMarks(rows, installed, nowMs)),
+      ...(progress ? progressMarks(topology, config.integrationBridge, progress, nowMs) : []),
+    ];
     const bridge =
       config.chassis === undefined ? [] : integrationBridgeOperations(topology, config.integrationBridge);
     if (!this.#lock.held) return [...marks, ...bridge];

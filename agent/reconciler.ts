@@ -4,7 +4,7 @@ import type { AgentStatusInput } from '../generated/proto/iovn/v1/AgentStatus.js
 import type { AppliedInput } from '../generated/proto/iovn/v1/Applied.js';
 import type { InterfaceInput } from '../generated/proto/iovn/v1/Interface.js';
 import type { DataPlane, TableUsage } from './data-plane.js';
-import { DatabaseWriter } from './database-writer.js';
+import { type DatabaseRound, DatabaseWriter } from './database-writer.js';
 import type { Desired } from './desired.js';
 import { DirtyLoop } from './dirty-loop.js';
 import type { Intent } from './intent.js';
@@ -109,6 +109,7 @@ export class Reconciler {
   readonly #loop = new DirtyLoop();
   readonly #tunnelDevices: TunnelDevices;
   readonly #seen: SeenTimes;
+  readonly #startedMs: number;
   readonly #logs: Readonly<Record<'node' | 'interface' | 'resource', ProblemLog>>;
   #known: KnownIntent | undefined;
   #config: NodeConfig | undefined;
@@ -128,6 +129,7 @@ export class Reconciler {
     this.#writer = new DatabaseWriter(database, log);
     this.#tunnelDevices = new TunnelDevices(options.devices);
     this.#seen = new SeenTimes(options.now);
+    this.#startedMs = options.now();
     this.#logs = {
       node: new ProblemLog(log, 'node'),
       interface: new ProblemLog(log, 'interface'),
@@ -215,7 +217,7 @@ export class Reconciler {
     this.#seen.update(this.#interfaces);
     controller.setInterfaces(reportInterfaces(this.#interfaces, this.#state));
     controller.setChassis(config.chassis, config.controller);
-    await this.#writeDatabase(topology, config, undefined);
+    await this.#writeDatabase(topology, config);
 
     const known = this.#known;
     const former = this.#kernel.uplinks;
@@ -228,18 +230,21 @@ export class Reconciler {
     }
     this.#reportDevices(deviceProblems, problems);
     controller.setInterfaces(reportInterfaces(this.#interfaces, this.#state));
-    const installed = applied ? new Set(this.#state.installed.keys()) : undefined;
-    await this.#writeDatabase(readTopology(database.tables), config, installed);
     // What needs these devices is not in the kernel before the round that their notification brings.
-    if (applied && known && !devicesCome) this.#answer(known);
+    const reached = applied && !devicesCome ? known : undefined;
+    await this.#writeDatabase(readTopology(database.tables), config, {
+      installed: applied ? new Set(this.#state.installed.keys()) : undefined,
+      progress: reached && { nbCfg: reached.intent.nbCfg, startedMs: this.#startedMs },
+    });
+    if (reached) this.#answer(reached);
     this.#logProblems();
   }
 
-  /** What differs, if anything: the answers to ovs-vsctl, and the marks of `installed` ports where they are known. */
+  /** What differs, if anything: the answers to ovs-vsctl, and what is known of the kernel. */
   async #writeDatabase(
     topology: Topology,
     config: NodeConfig,
-    installed: ReadonlySet<string> | undefined,
+    known: Pick<DatabaseRound, 'installed' | 'progress'> = { installed: undefined, progress: undefined },
   ): Promise<void> {
     const { devices, now } = this.#options;
     const written = await this.#writer.write({
@@ -247,7 +252,7 @@ export class Reconciler {
       config,
       links: devices.links,
       interfaces: this.#interfaces,
-      installed,
+      ...known,
       nowMs: now(),
     });
     if (!written) this.#retryLater();

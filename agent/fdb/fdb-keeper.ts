@@ -167,10 +167,13 @@ export class FdbKeeper {
   #reviewLater(): void {
     const { reviewIntervalMs } = this.#options;
     clearTimeout(this.#reviewTimer);
-    this.#reviewTimer = setTimeout(() => {
-      void this.#reviewInTurns();
-      this.#reviewLater();
-    }, reviewPauseMs(this.#context.ageLimitsNs, reviewIntervalMs));
+    this.#reviewTimer = setTimeout(
+      () => {
+        void this.#reviewInTurns();
+        this.#reviewLater();
+      },
+      reviewPauseMs(this.#context.ageLimitsNs, reviewIntervalMs),
+    );
   }
 
   #takeEvent({ datapathKey, portKey, mac }: MacEvent): void {
