@@ -15,7 +15,7 @@ import {
 } from './interface-report.js';
 import { KernelApplier, type MapRefusals } from './kernel-applier.js';
 import type { Devices } from './links.js';
-import type { LocalNode, NodeState } from './local-node.js';
+import { type KernelProgress, type LocalNode, type NodeState, nothingKnown } from './local-node.js';
 import type { PluggedPort } from './modules/io-module.js';
 import { ProblemLog } from './problem-log.js';
 import { setPromiscuity } from './promiscuity.js';
@@ -94,6 +94,7 @@ export class Reconciler {
   readonly #loop = new DirtyLoop();
   readonly #tunnelDevices: TunnelDevices;
   readonly #seen: SeenTimes;
+  readonly #startedMs: number;
   readonly #logs: Readonly<Record<'node' | 'interface' | 'resource', ProblemLog>>;
   #known: KnownIntent | undefined;
   #config: NodeState['config'] | undefined;
@@ -112,6 +113,7 @@ export class Reconciler {
     this.#kernel = new KernelApplier(dataPlane, log);
     this.#tunnelDevices = new TunnelDevices(options.devices);
     this.#seen = new SeenTimes(options.now);
+    this.#startedMs = options.now();
     this.#logs = {
       node: new ProblemLog(log, 'node'),
       interface: new ProblemLog(log, 'interface'),
@@ -191,7 +193,7 @@ export class Reconciler {
     this.#seen.update(interfaces);
     controller.setInterfaces(reportInterfaces(interfaces, this.#state));
     controller.setChassis(config.chassis, config.controller);
-    await this.#report(state, undefined);
+    await this.#report(state);
 
     const known = this.#known;
     const former = this.#kernel.uplinks;
@@ -203,15 +205,18 @@ export class Reconciler {
     }
     this.#reportDevices(deviceProblems, problems);
     controller.setInterfaces(reportInterfaces(this.#interfaces, this.#state));
-    const installed = applied ? new Set(this.#state.installed.keys()) : undefined;
-    await this.#report(state, installed);
     // What needs these devices is not in the kernel before the round that their notification brings.
-    if (applied && known && !devicesCome) this.#answer(known);
+    const reached = applied && !devicesCome ? known : undefined;
+    await this.#report(state, {
+      installed: applied ? new Set(this.#state.installed.keys()) : undefined,
+      progress: reached && { nbCfg: reached.intent.nbCfg, startedMs: this.#startedMs },
+    });
+    if (reached) this.#answer(reached);
     this.#logProblems();
   }
 
-  async #report(state: NodeState, installed: ReadonlySet<string> | undefined): Promise<void> {
-    const told = await this.#options.node.report(state, installed, this.#options.now());
+  async #report(state: NodeState, known: KernelProgress = nothingKnown): Promise<void> {
+    const told = await this.#options.node.report(state, known, this.#options.now());
     if (!told) this.#retryLater();
   }
 

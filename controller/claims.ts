@@ -236,11 +236,11 @@ function lost({ holder }: ClaimInput, plug: Plug, winner: Plug | undefined): Ref
   return { code: 'claimed_elsewhere', message: `bound to chassis ${name}` };
 }
 
+/** A port without a winner is released by the node that has it, of whatever type it has become. */
 function mainOutcome({ binding, ours }: ClaimInput, winner: Plug | undefined): Decision['main'] {
   if (winner !== undefined) return { kind: 'plug', plug: winner };
-  const releasable =
-    (isVif(binding) || isLocalport(binding)) && binding.chassis !== undefined && ours.has(binding.chassis);
-  return { kind: releasable ? 'release' : 'keep' };
+  const isOurs = binding.chassis !== undefined && ours.has(binding.chassis);
+  return { kind: isOurs ? 'release' : 'keep' };
 }
 
 function additionalOutcome(

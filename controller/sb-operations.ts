@@ -28,16 +28,26 @@ export interface ChassisConfig {
   readonly transportZones: readonly string[];
 }
 
-/** What ovn-controller says of its abilities, and northd looks for before it relies on them. */
+/**
+ * What ovn-controller says of its abilities (OVN's include/ovn/features.h). One chassis that lacks one keeps northd from relying on
+ * it anywhere: without `fdb-timestamp` no learnt MAC ages, and most of the others are about logical flows, which an
+ * agent does not read, so that the fleet's ovn-controllers are not held back.
+ */
 const features: readonly string[] = [
   'port-up-notif',
   'ct-no-masked-label',
   'mac-binding-timestamp',
   'ovn-ct-lb-related',
+  'fdb-timestamp',
+  'ls-dpg-column',
+  'ct-commit-nat-v2',
+  'ct-commit-to-zone',
+  'ct-next-zone',
+  'ovn-sample-with-registers',
 ];
 
-/** Keys of Chassis.external_ids that are ours to remove; others there belong to the CMS. */
-const ownExternalIds = new Set([
+/** Keys of Chassis.other_config and external_ids that are ours to remove; others there belong to somebody else. */
+const ownKeys = new Set([
   ...features,
   agentIdKey,
   'datapath-type',
@@ -148,24 +158,22 @@ function updateChassis(row: Chassis, wish: ChassisWish, encaps: readonly Uuid[])
   if (Object.keys(values).length > 0) operations.push(update(tables.chassis, byUuid(row._uuid), values));
   const otherConfig = wantedConfig(config);
   const externalIds = wantedExternalIds(wish);
-  const foreign = (key: string) => !ownExternalIds.has(key);
   operations.push(
-    ...mapOperations(row, 'other_config', otherConfig, () => false),
-    ...mapOperations(row, 'external_ids', externalIds, foreign),
+    ...mapOperations(row, 'other_config', otherConfig),
+    ...mapOperations(row, 'external_ids', externalIds),
   );
   return operations;
 }
 
-/** Sets the wanted pairs and removes the others, except the keys that are somebody else's. */
+/** Sets the wanted pairs and removes the others, except those whose keys are somebody else's. */
 function mapOperations(
   row: Chassis,
   column: 'other_config' | 'external_ids',
   wanted: ReadonlyMap<string, string>,
-  keep: (key: string) => boolean,
 ): readonly Operation[] {
   const present = row[column];
   const set = new Map([...wanted].filter(([key, value]) => present.get(key) !== value));
-  const gone = [...present.keys()].filter((key) => set.has(key) || (!wanted.has(key) && !keep(key)));
+  const gone = [...present.keys()].filter((key) => set.has(key) || (!wanted.has(key) && ownKeys.has(key)));
   if (set.size === 0 && gone.length === 0) return [];
   return [
     mutate(tables.chassis, byUuid(row._uuid), [

@@ -155,6 +155,8 @@ export class VanillaHypervisor implements VmHost {
     await this.vsctl('--no-wait', 'add-br', 'br-int', ...netdev('br-int'), 'fail_mode=secure');
     await this.vsctl('--no-wait', 'add-br', underlayBridge, ...netdev(underlayBridge));
     await this.vsctl('--no-wait', 'add-port', underlayBridge, underlayInterface);
+    // Else the kernel answers for the bridge's address with the interface's MAC, and the first packets are lost to it.
+    await this.namespace.runOk(['sysctl', '-qw', `net.ipv4.conf.${underlayInterface}.arp_ignore=1`]);
   }
 
   async #moveAddress(from: string, to: string): Promise<void> {

@@ -23,6 +23,7 @@ export interface FdbKeeperOptions {
   readonly outlet: LearnedOutlet;
   /** CLOCK_MONOTONIC in ns. */
   readonly nowNs: () => bigint;
+  /** The whole map is looked at as often as this; more often where MACs age so soon that one in use would be missed. */
   readonly reviewIntervalMs: number;
   readonly log: Logger;
 }
@@ -40,6 +41,8 @@ export interface FdbStatistics {
 const reviewedAtOnce = 4096;
 const rowsPerStep = 512;
 const nsPerSecond = 1_000_000_000n;
+const nsPerMs = 1_000_000n;
+const shortestReviewPauseMs = 500;
 
 /**
  * Keeps the map of learnt MACs in line with the database's rows, and tells the controller what is seen here. The map is
@@ -63,6 +66,8 @@ export class FdbKeeper {
   /** Evictions of an earlier agent's time, which are not this one's to count. */
   #evictedBefore: bigint | undefined;
   #flushTimer: NodeJS.Timeout | undefined;
+  /** Undefined before `run`. */
+  #reviewTimer: NodeJS.Timeout | undefined;
 
   constructor(options: FdbKeeperOptions) {
     this.#options = options;
@@ -86,6 +91,7 @@ export class FdbKeeper {
       this.#applyRows(changed.slice(from, from + rowsPerStep), Number.POSITIVE_INFINITY);
     }
     if (!contextChanged) return;
+    if (this.#reviewTimer !== undefined) this.#reviewLater();
     if ((this.#entries ?? this.#options.plane.fdb.capacity) <= reviewedAtOnce) this.review();
     else void this.#reviewInTurns();
   }
@@ -148,15 +154,26 @@ export class FdbKeeper {
 
   /** Reviews now and then, and takes in events, until `signal` aborts. */
   async run(signal: AbortSignal): Promise<void> {
-    const { plane, reviewIntervalMs } = this.#options;
-    const timer = setInterval(() => void this.#reviewInTurns(), reviewIntervalMs);
+    this.#reviewLater();
     try {
-      await plane.watchEvents((event) => this.#takeEvent(event), signal);
+      await this.#options.plane.watchEvents((event) => this.#takeEvent(event), signal);
     } finally {
       this.#stopped = true;
-      clearInterval(timer);
+      clearTimeout(this.#reviewTimer);
       clearTimeout(this.#flushTimer);
     }
+  }
+
+  #reviewLater(): void {
+    const { reviewIntervalMs } = this.#options;
+    clearTimeout(this.#reviewTimer);
+    this.#reviewTimer = setTimeout(
+      () => {
+        void this.#reviewInTurns();
+        this.#reviewLater();
+      },
+      reviewPauseMs(this.#context.ageLimitsNs, reviewIntervalMs),
+    );
   }
 
   #takeEvent({ datapathKey, portKey, mac }: MacEvent): void {
@@ -236,6 +253,12 @@ export class FdbKeeper {
     const evicted = missing - this.#evictedBefore;
     if (evicted > this.#evicted) this.#evicted = evicted;
   }
+}
+
+/** Often enough to see in time that a MAC is in use where MACs age the soonest. */
+function reviewPauseMs(ageLimitsNs: ReadonlyMap<string, bigint>, longestMs: number): number {
+  const limitsMs = [...ageLimitsNs.values()].map((limitNs) => Number(limitNs / nsPerMs));
+  return Math.min(longestMs, Math.max(shortestReviewPauseMs, Math.min(...limitsMs) / 8));
 }
 
 function contextOf(intent: Intent, plugged: readonly PluggedPort[]): Omit<FdbContext, 'nowNs'> {

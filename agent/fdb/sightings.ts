@@ -58,7 +58,8 @@ export class Sightings {
       if (known !== undefined) this.#next.set(key, known);
       const ageLimitNs = ageLimitsNs.get(datapathPart(key));
       if (!isNews && ageLimitNs === undefined) continue;
-      const pauseNs = isNews || ageLimitNs === undefined ? repeatPauseNs(known) : ageLimitNs / 2n;
+      // Half as long as the controller waits: what comes too early for it comes again before the MAC is too old.
+      const pauseNs = isNews || ageLimitNs === undefined ? repeatPauseNs(known) : ageLimitNs / 4n;
       const isUsedSince = known === undefined || entry.seenNs > known.atNs || isNews;
       if (isUsedSince && (known === undefined || nowNs - known.atNs >= pauseNs)) this.#wait(key, entry);
     }

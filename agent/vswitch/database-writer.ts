@@ -5,7 +5,9 @@ import type { Lock } from '../../ovsdb/lock.js';
 import { vswitchdAnswers } from './answers.js';
 import { installedMarks } from './installed-marks.js';
 import { integrationBridgeOperations } from './integration-bridge.js';
+import { progressMarks } from './progress-marks.js';
 import type { Links } from '../links.js';
+import type { KernelProgress } from '../local-node.js';
 import type { VifInterface } from './interfaces.js';
 import type { NodeConfig } from './node-config.js';
 import type { VswitchDatabase } from './tables.js';
@@ -17,13 +19,11 @@ const transactTimeoutMs = 2000;
 /** A lock that nobody holds is given within a round trip. */
 const lockPatienceMs = 2000;
 
-export interface DatabaseRound {
+export interface DatabaseRound extends KernelProgress {
   readonly topology: Topology;
   readonly config: NodeConfig;
   readonly links: Links;
   readonly interfaces: readonly VifInterface[];
-  /** Interface.name of each interface whose port is in the kernel; undefined while it is not known which ports should be. */
-  readonly installed: ReadonlySet<string> | undefined;
   readonly nowMs: number;
 }
 
@@ -92,10 +92,14 @@ export class DatabaseWriter {
     links,
     interfaces,
     installed,
+    progress,
     nowMs,
   }: DatabaseRound): readonly Operation[] {
     const rows = topology.bridges.flatMap((bridge) => bridge.interfaces);
-    const marks = installed === undefined ? [] : installedMarks(rows, installed, nowMs);
+    const marks = [
+      ...(installed === undefined ? [] : installedMarks(rows, installed, nowMs)),
+      ...(progress ? progressMarks(topology, config.integrationBridge, progress, nowMs) : []),
+    ];
     const bridge =
       config.chassis === undefined ? [] : integrationBridgeOperations(topology, config.integrationBridge);
     if (!this.#lock.held) return [...marks, ...bridge];

@@ -18,6 +18,7 @@ export const vswitchTables = {
     ports: set('uuid'),
     fail_mode: optional('string'),
     other_config: map('string', 'string'),
+    external_ids: map('string', 'string'),
   }),
   port: table('Port', {
     name: scalar('string'),

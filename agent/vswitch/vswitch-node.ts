@@ -2,7 +2,7 @@ import { errorMessage, IovnError } from '../../common/errors.js';
 import type { Logger } from '../../common/log.js';
 import { DatabaseWriter } from './database-writer.js';
 import type { Devices } from '../links.js';
-import type { LocalNode, NodeState } from '../local-node.js';
+import type { KernelProgress, LocalNode, NodeState } from '../local-node.js';
 import { findUplinks } from './bridge-mappings.js';
 import { readVifInterfaces } from './interfaces.js';
 import { type NewPair, planInternalDevices } from './internal-devices.js';
@@ -68,15 +68,11 @@ export class VswitchNode implements LocalNode {
     };
   }
 
-  async report(
-    { interfaces }: NodeState,
-    installed: ReadonlySet<string> | undefined,
-    nowMs: number,
-  ): Promise<boolean> {
+  async report({ interfaces }: NodeState, known: KernelProgress, nowMs: number): Promise<boolean> {
     const { database, devices, osHostname } = this.#options;
     const topology = readTopology(database.tables);
     const config = readNodeConfig(topology, osHostname);
-    return this.#writer.write({ topology, config, links: devices.links, interfaces, installed, nowMs });
+    return this.#writer.write({ topology, config, links: devices.links, interfaces, ...known, nowMs });
   }
 
   /** Devices for the interfaces of type internal. Those made here are known, and set up, when it returns. */

@@ -20,7 +20,10 @@ function open() {
   const write = (nowMs: number): Promise<boolean> => {
     const topology = readTopology(database.tables);
     const config = readNodeConfig(topology, 'host');
-    return writer.write({ topology, config, links: new Map(), interfaces: [], installed: new Set(), nowMs });
+    return writer.write({
+      ...{ topology, config, links: new Map(), interfaces: [], nowMs },
+      ...{ installed: new Set(), progress: undefined },
+    });
   };
   return { database, warnings, write };
 }

@@ -18,6 +18,7 @@ import { v1 } from '../../common/proto.js';
 import { encodeMacKey } from '../../generated/bpf/layouts.js';
 import type { Resource } from '../../generated/proto/iovn/v1/Resource.js';
 import { FakeLearnedOutlet, FakeLearningPlane } from './support/fake-learning-plane.js';
+import { eventually } from './support/eventually.js';
 import { makeUpdate, portResource } from './support/intents.js';
 
 const datapathKey = 7;
@@ -159,10 +160,10 @@ test('news are told at once, again while they have no effect, and less and less 
   t.deepEqual(times, [0, 10, 30, 70, 150]);
 });
 
-test('use of a known MAC is told every half threshold, as long as it is used', (t) => {
+test('use of a known MAC is told every quarter of the threshold, as long as it is used', (t) => {
   const sightings = new Sightings();
   const outlet = new FakeLearnedOutlet();
-  const limits = new Map([[datapath, 20n * second]]);
+  const limits = new Map([[datapath, 40n * second]]);
   const times: number[] = [];
   for (let seconds = 0; seconds <= 60; seconds++) {
     const nowNs = startNs + BigInt(seconds) * second;
@@ -234,6 +235,22 @@ function createKeeper(plane = new FakeLearningPlane(), ageSeconds = 0) {
     },
   };
 }
+
+test('where MACs age soon, one in use is told soon, whatever the pause between reviews', async (t) => {
+  const { plane, outlet, keeper, apply, setRow, clock } = createKeeper(new FakeLearningPlane(), 4);
+  setRow(1, 1);
+  apply();
+  const abort = new AbortController();
+  const running = keeper.run(abort.signal);
+  plane.entries.set(keyOf(1), entry(1, 11, clock.nowNs));
+  await eventually(
+    () => outlet.batches.length > 0,
+    () => 'the MAC is told',
+  );
+  t.deepEqual(outlet.take(), ['020000000001 on 7/1']);
+  abort.abort();
+  await running;
+});
 
 test('rows are written and removed MAC by MAC, without reading the whole map', (t) => {
   const { plane, setRow, apply } = createKeeper();

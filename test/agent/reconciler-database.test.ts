@@ -40,7 +40,7 @@ test('where ovs-vswitchd runs its columns are left alone, ovn-installed is not',
   r.database.plug('tap1', 'lp1', { ofport: 17 });
   r.update(makeUpdate([sw0, portResource('lp1', 1)]));
   await eventually(() => r.installed('tap1') === 'true');
-  t.deepEqual([...new Set(r.database.writes)], ['Interface.external_ids']);
+  t.deepEqual([...new Set(r.database.writes)], ['Interface.external_ids', 'Bridge.external_ids']);
   t.is(r.database.root.cur_cfg, 0);
   r.database.vswitchdLock.set(true);
   await r.settled();
@@ -109,4 +109,27 @@ test('the integration bridge is made where it is missing, under the name that is
   t.is(bridge?.fail_mode, 'secure');
   t.true(r.database.root.bridges.some((uuid) => uuid === bridge?._uuid));
   await eventually(() => r.database.interface('br-ovn').ofport === 65534);
+});
+
+test('the integration bridge says how far the kernel has come, with the other marks there left alone', async (t) => {
+  const r = rig(t);
+  const bridge = () => [...r.database.tables.bridge].find(({ name }) => name === 'br-int');
+  const mark = (key: string) => bridge()?.external_ids.get(key);
+  await r.settled();
+  t.is(mark('ovn-nb-cfg'), undefined, 'nothing is known yet');
+  const row = bridge();
+  if (row) r.database.tables.bridge.rows.set(row._uuid, { ...row, external_ids: new Map([['k', 'v']]) });
+  r.update({ ...makeUpdate([sw0]), nb_cfg: '7' });
+  await r.settled();
+  t.is(mark('ovn-nb-cfg'), '7');
+  t.is(mark('ovn-nb-cfg-ts'), '1700000000000');
+  t.is(mark('ovn-startup-ts'), '1700000000000');
+  t.is(mark('k'), 'v');
+  const writes = r.database.writes.length;
+  r.update({ ...makeUpdate([], { snapshot: false }), nb_cfg: '7' });
+  await r.settled();
+  t.is(r.database.writes.length, writes, 'nothing new');
+  r.update({ ...makeUpdate([], { snapshot: false }), nb_cfg: '8' });
+  await r.settled();
+  t.is(mark('ovn-nb-cfg'), '8');
 });

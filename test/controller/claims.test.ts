@@ -127,8 +127,15 @@ test('a port without any plug is released by its own node only', (t) => {
   const ours = new Map([[uuid('c-a'), 'a']]);
   t.is(decide({ binding: boundTo('a'), holder: held('a'), ours }).main.kind, 'release');
   t.is(decide({ binding: boundTo('v'), holder: held('a'), ours }).main.kind, 'keep');
-  const localnet = binding({ chassis: uuid('c-a'), type: 'localnet' });
-  t.is(decide({ binding: localnet, holder: held('a'), ours }).main.kind, 'keep');
+});
+
+test('a port that can not be bound to an interface any more is released, with its interface still there', (t) => {
+  const ours = new Map([[uuid('c-a'), 'a']]);
+  for (const type of ['localnet', 'localport', 'patch', 'external', 'virtual']) {
+    const changed = { plugs: [plug('a')], holder: held('a'), ours };
+    t.is(decide({ ...changed, binding: { ...boundTo('a'), type } }).main.kind, 'release', type);
+    t.is(decide({ ...changed, binding: { ...boundTo('v'), type } }).main.kind, 'keep', type);
+  }
 });
 
 const nodes = ['a', 'b', 'c'];

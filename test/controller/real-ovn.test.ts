@@ -88,6 +88,16 @@ test('with ovsdb-server and ovn-northd: claim, up, --wait=hv, restart, SIGTERM, 
   t.is(await ovn.sbctl('get', 'Port_Binding', 'lp1', 'up'), 'true');
   await ovn.nbctl('--timeout=20', 'wait-until', 'Logical_Switch_Port', 'lp1', 'up=true');
 
+  const chassisOf = (port: string) => ovn.sbctl('--bare', '--columns=chassis', 'list', 'Port_Binding', port);
+  const chassis = await chassisOf('lp1');
+  t.not(chassis, '');
+  for (const type of ['router', 'localnet', 'localport', 'virtual']) {
+    await ovn.nbctl('--wait=hv', '--timeout=20', 'lsp-set-type', 'lp1', type);
+    t.is(await chassisOf('lp1'), '', `released as ${type}`);
+    await ovn.nbctl('--wait=hv', '--timeout=20', 'lsp-set-type', 'lp1', '');
+    t.is(await chassisOf('lp1'), chassis, `bound again after ${type}`);
+  }
+
   for (let n = 0; n < 20; n += 1) {
     await ovn.nbctl('--', 'lsp-add', 'sw0', `more${n}`);
     agent.plug(`more${n}`);

@@ -21,6 +21,7 @@ test('a chassis is written as ovn-controller would, and kept in step', async (t)
   t.is(row?.hostname, 'hv1.example');
   for (const column of [row?.other_config, row?.external_ids]) {
     t.is(column?.get('port-up-notif'), 'true');
+    t.is(column?.get('fdb-timestamp'), 'true', 'without it northd lets no learnt MAC age');
     t.is(column?.get('datapath-type'), 'ebpf');
     t.is(column?.get('ovn-bridge-mappings'), '');
   }
@@ -32,7 +33,10 @@ test('a chassis is written as ovn-controller would, and kept in step', async (t)
   );
   world.sb.put(
     'chassis',
-    { external_ids: new Map([...(row?.external_ids ?? []), ['neutron:x', 'y']]) },
+    {
+      external_ids: new Map([...(row?.external_ids ?? []), ['neutron:x', 'y']]),
+      other_config: new Map([...(row?.other_config ?? []), ['is-remote', 'false']]),
+    },
     row?._uuid,
   );
   agent.send({
@@ -51,6 +55,7 @@ test('a chassis is written as ovn-controller would, and kept in step', async (t)
   t.false(after?.other_config.has('datapath-type'));
   t.false(after?.external_ids.has('datapath-type'));
   t.is(after?.external_ids.get('neutron:x'), 'y', "the CMS' keys stay");
+  t.is(after?.other_config.get('is-remote'), 'false', "and everybody else's");
   t.deepEqual(after?.transport_zones, ['tz1']);
 });
 

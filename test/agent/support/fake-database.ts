@@ -176,6 +176,7 @@ export class FakeDatabase implements VswitchDatabase {
       ports: [],
       fail_mode: undefined,
       other_config: new Map(Object.entries(otherConfig)),
+      external_ids: new Map(),
     });
     this.setRoot({ bridges: [...this.root.bridges, _uuid] });
     this.addPort(name, name, { type: 'internal' });
