@@ -8,6 +8,7 @@ import { type Health, startMetricsServer } from '../common/metrics-server.js';
 import { packageVersion } from '../common/package-root.js';
 import type { Update } from '../generated/proto/iovn/v1/Update.js';
 import { openDatabase } from '../ovsdb/index.js';
+import { Announcer } from './announcer.js';
 import { decommissionNode } from './decommission.js';
 import { FdbKeeper } from './fdb/fdb-keeper.js';
 import { NodeInspection } from './inspect/node-inspection.js';
@@ -48,6 +49,7 @@ export class Agent {
   readonly #cache: IntentCache;
   readonly #session: ControllerSession;
   readonly #fdb: FdbKeeper;
+  readonly #announcer: Announcer;
   readonly #database: VswitchDatabase;
   readonly #inspection: NodeInspection;
   readonly #observer = createObserver(this.#registry);
@@ -93,6 +95,7 @@ export class Agent {
       reviewIntervalMs: fdbReviewIntervalMs,
       log,
     });
+    this.#announcer = new Announcer(dataPlane, log);
     const files = tlsFiles(settings);
     this.#database = openDatabase({
       name: 'Open_vSwitch',
@@ -203,7 +206,10 @@ export class Agent {
       driftIntervalMs,
       retryMs,
       onSettled: () => dataPlane.retireOldGenerations(),
-      onKernelApplied: (intent, plugged) => this.#fdb.apply(intent, plugged),
+      onKernelApplied: (intent, plugged) => {
+        this.#fdb.apply(intent, plugged);
+        this.#announcer.apply(plugged);
+      },
       log,
     });
     this.#reconciler = reconciler;
@@ -212,6 +218,7 @@ export class Agent {
       log.info('using the cached intent until a controller answers', { ports: cached.ports.size });
       reconciler.setIntent({ intent: cached, stream: undefined, receivedMs: Date.now() });
     }
+    signal.addEventListener('abort', () => this.#announcer.stop());
     await Promise.all([reconciler.run(signal), this.#fdb.run(signal)]);
   }
 

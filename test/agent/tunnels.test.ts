@@ -136,6 +136,7 @@ function port(name: string, portKey: number, on: string, more: Partial<PortInten
     additionalChassis: [],
     awaitingChassis: [],
     activatedBy: [],
+    activating: [],
     encapIps: [],
     binding: name,
     nbUuid: '',
@@ -143,6 +144,7 @@ function port(name: string, portKey: number, on: string, more: Partial<PortInten
     tag: 0,
     networkName: '',
     ethtype: 0,
+    announced: undefined,
     ...more,
   };
 }
