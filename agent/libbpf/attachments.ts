@@ -42,7 +42,7 @@ export class Attachments {
   readonly #qdiscsFolder: string;
   readonly #programFd: number;
   readonly #programId: number;
-  readonly #priority: number;
+  readonly #priority: FilterPriority;
 
   constructor({ bpffsDir, qdiscsDir, mode, programFd, programId, priority }: AttachmentsParts) {
     this.#mode = mode;
@@ -108,8 +108,11 @@ export class Attachments {
   #attachClsact(ifindex: Ifindex): void {
     const marker = path.join(this.#qdiscsFolder, String(ifindex));
     if (createQdisc(ifindex)) makeFolder(marker);
-    /* The marker may be of an earlier interface with this number: its qdisc is not this one's. */
-    else if (existsSync(marker) && !hasOurFilter(ifindex)) removePins(marker);
+    /* The marker may be of an earlier interface with this number: its qdisc is not this one's. */ else if (
+      existsSync(marker) &&
+      !hasOurFilter(ifindex)
+    )
+      removePins(marker);
     makeFolder(path.join(this.#filtersFolder, String(ifindex)));
     attachFilter(this.#programFd, this.#filter(ifindex));
   }

@@ -153,7 +153,13 @@ for (const attachMode of modes) {
     );
     t.deepEqual(
       readdirSync(bpffsDir).sort(),
-      [next.generation, 'filters', 'links', 'qdiscs', ...programNames.filter((name) => name !== 'vif_ingress')].sort(),
+      [
+        next.generation,
+        'filters',
+        'links',
+        'qdiscs',
+        ...programNames.filter((name) => name !== 'vif_ingress'),
+      ].sort(),
     );
     t.true((next.readCounters([1]).get(1)?.receivedPackets ?? 0n) > 50n);
     next.retireOldGenerations();
