@@ -30,21 +30,22 @@ function arpLike(
 }
 
 /** What ovn-controller sends: an ARP request for the port's own address, or a RARP request where it has none. */
-export function announcementFrame({ mac, address }: NeighbourIntent): Uint8Array {
+function announcementFrame({ mac, address }: NeighbourIntent): Uint8Array {
   return address.length === 0
     ? arpLike(etherTypes.rarp, operations.rarpRequest, mac, macBytes(mac), noAddress)
     : arpLike(etherTypes.arp, operations.arpRequest, mac, noMac, address);
 }
 
 /**
- * As in OVN: the VIFs bound to this chassis, nested ones too, on switches with a localnet port here. By what makes an
- * announcement another one.
+ * As in OVN: the VIFs bound to this chassis, nested ones too, on switches with a localnet port here; those that may not send are
+ * left out. By what makes an announcement another one.
  */
 export function findAnnouncements(plugged: readonly PluggedPort[]): ReadonlyMap<string, Announcement> {
   const localnets = localnetsByDatapath(plugged);
   const found = new Map<string, Announcement>();
   for (const { port, role, key, datapathKey, device, vlanId } of plugged) {
-    if (port.announced === undefined || role !== 'main' || !localnets.has(datapathKey)) continue;
+    if (port.announced === undefined || !port.enabled || role !== 'main') continue;
+    if (!localnets.has(datapathKey)) continue;
     const plain = announcementFrame(port.announced);
     const frame = vlanId === 0 ? plain : insertTag(plain, { type: etherTypes.vlan, tci: vlanId });
     const id = `${key} ${device.ifindex} ${Buffer.from(frame).toString('hex')}`;

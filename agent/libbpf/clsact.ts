@@ -9,7 +9,7 @@ const attachIngress = 1;
 const attachIngressAndEgress = 3;
 const replaceFlag = 1;
 
-export const filterPriorities = [1, 2] as const;
+const filterPriorities = [1, 2] as const;
 export type FilterPriority = (typeof filterPriorities)[number];
 
 /** Our filter on an interface; one program each, as an interface of the underlay may be an uplink, too. */

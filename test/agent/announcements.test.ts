@@ -60,6 +60,7 @@ test('only where it is bound, and when there is something to tell', (t) => {
   t.deepEqual(announced(portResource('vm1', 1, elsewhere), localnet), [], 'an additional chassis');
   t.deepEqual(announced(portResource('vm1', 1, { ...telling, chassis: 'other' }), localnet), []);
   t.deepEqual(announced(portResource('vm1', 1), localnet), []);
+  t.deepEqual(announced(portResource('vm1', 1, { ...telling, enabled: false }), localnet), []);
 });
 
 test('a nested port is announced as its VM would do it, with its tag', (t) => {
