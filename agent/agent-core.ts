@@ -4,6 +4,7 @@ import type { ListenAddress } from '../common/listen-address.js';
 import type { AdjustableLogger } from '../common/log.js';
 import { type Health, startMetricsServer } from '../common/metrics-server.js';
 import type { Update } from '../generated/proto/iovn/v1/Update.js';
+import { Announcer } from './announcer.js';
 import { FdbKeeper } from './fdb/fdb-keeper.js';
 import { addFdbMetrics } from './fdb/fdb-metrics.js';
 import type { LearnedOutlet } from './fdb/sightings.js';
@@ -32,13 +33,14 @@ export interface AgentCoreOptions {
   readonly log: AdjustableLogger;
 }
 
-/** What every agent is made of, wherever its intent comes from: reconciler, learnt MACs, metrics, answers about the node. */
+/** What every agent is made of, wherever its intent comes from: reconciler, learnt MACs, announcements, metrics, answers about the node. */
 export class AgentCore {
   readonly #options: AgentCoreOptions;
   readonly #registry = new Registry();
   readonly #observer = createObserver(this.#registry);
   readonly #inspection: NodeInspection;
   readonly #fdb: FdbKeeper;
+  readonly #announcer: Announcer;
   #reconciler: Reconciler | undefined;
 
   constructor(options: AgentCoreOptions) {
@@ -60,6 +62,7 @@ export class AgentCore {
       reviewIntervalMs: fdbReviewIntervalMs,
       log,
     });
+    this.#announcer = new Announcer(dataPlane, log);
     addCollectedMetrics(this.#registry, {
       readCounters: (slots) => dataPlane.readCounters(slots),
       reconciler: () => this.view,
@@ -100,10 +103,14 @@ export class AgentCore {
       driftIntervalMs,
       retryMs,
       onSettled: () => dataPlane.retireOldGenerations(),
-      onKernelApplied: (intent, plugged) => this.#fdb.apply(intent, plugged),
+      onKernelApplied: (intent, plugged) => {
+        this.#fdb.apply(intent, plugged);
+        this.#announcer.apply(plugged);
+      },
       log,
     });
     this.#reconciler = reconciler;
+    signal.addEventListener('abort', () => this.#announcer.stop());
     begun();
     await Promise.all([reconciler.run(signal), this.#fdb.run(signal)]);
   }

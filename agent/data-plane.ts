@@ -93,6 +93,8 @@ export interface DataPlane {
   forgetActivations(activations: readonly Activation[]): void;
   /** `listener` is called when a port was activated, for as long as events are watched; it replaces the one before. */
   onActivation(listener: () => void): void;
+  /** Does with a frame what is done with one that comes from the interface. Of what results only copies to many are sent. */
+  broadcast(ifindex: Ifindex, frame: Uint8Array): void;
   /**
    * After an upgrade, once every interface that should be is attached: detaches what an older generation of programs
    * still has, and removes that generation's programs and maps. Does nothing when there is none.

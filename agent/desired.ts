@@ -2,6 +2,7 @@ import type { Ifindex } from '../common/addresses.js';
 import type { TableName } from './data-plane.js';
 import type { Intent } from './intent.js';
 import type { LocalPort, SlotKey } from './local-ports.js';
+import { activation } from './modules/activation.js';
 import { arpNdResponder } from './modules/arp-nd-responder.js';
 import {
   type IoModule,
@@ -19,7 +20,7 @@ import { allTunnels, noTunnels, type TunnelPlan } from './tunnels.js';
 import type { VifInterface } from './vswitch/interfaces.js';
 
 /** What a node's network is made of. */
-export const modules: readonly IoModule[] = [l2Switch, portSecurity, arpNdResponder, tunnels];
+export const modules: readonly IoModule[] = [l2Switch, portSecurity, activation, arpNdResponder, tunnels];
 
 /** What the kernel should hold, and whom each entry is for. */
 export interface Desired extends KernelTarget {

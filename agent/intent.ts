@@ -65,6 +65,8 @@ export interface PortIntent {
   /** Those of them where it is blocked until it sends one of `activatedBy`. */
   readonly awaitingChassis: readonly string[];
   readonly activatedBy: readonly string[];
+  /** The port's addresses, of which a frame of `activatedBy` speaks; empty for a port without a strategy. */
+  readonly activating: readonly NeighbourIntent[];
   /** Addresses of its chassis that its tunnel packets go to and come from, 4 or 16 bytes; any where there is none. */
   readonly encapIps: readonly Uint8Array[];
   /** Uuid of the Port_Binding row. */
@@ -79,6 +81,8 @@ export interface PortIntent {
   readonly networkName: string;
   /** The type of a localnet port's tag. */
   readonly ethtype: number;
+  /** What a physical network is told of the port; without an IPv4 address `address` is empty. */
+  readonly announced: NeighbourIntent | undefined;
 }
 
 /** A tunnel endpoint of a chassis (ovn-sb(5) Encap). */
@@ -169,6 +173,13 @@ function readNeighbour({ address, mac }: Neighbour): NeighbourIntent {
   return { address: Uint8Array.from(address), mac: readMac(mac) };
 }
 
+function readAnnounced({ address, mac }: Neighbour): NeighbourIntent {
+  if (address.length !== 4 && address.length !== 0) {
+    throw new InvalidResource(`an IPv4 address of ${address.length} bytes`);
+  }
+  return { address: Uint8Array.from(address), mac: readMac(mac) };
+}
+
 function readSwitch(id: string, body: Switch): SwitchIntent {
   return {
     id,
@@ -198,6 +209,7 @@ function readPort(name: string, body: Port): PortIntent {
     additionalChassis: body.additional_chassis,
     awaitingChassis: body.awaiting_chassis,
     activatedBy: body.activated_by,
+    activating: body.activating.map(readNeighbour),
     encapIps: body.encap_ips.flatMap((text) => parseIp(text) ?? []),
     binding: body.binding,
     nbUuid: body.nb_uuid,
@@ -205,6 +217,7 @@ function readPort(name: string, body: Port): PortIntent {
     tag: body.tag === 0 ? 0 : requireKey('tag', body.tag, maximumTag),
     networkName: body.network_name,
     ethtype: body.ethtype,
+    announced: body.announced === null ? undefined : readAnnounced(body.announced),
   };
 }
 

@@ -30,6 +30,9 @@ enum {
 	SEVERAL_PLACES = 65535,
 	/* From this bit on struct port.flags has which of the TUNNEL_SOURCES the port's tunnel packets come from. */
 	PORT_SOURCE_SHIFT = 29,
+	/* With an enum ip_family in struct allowed_address_key.family: not an address that port security lists, but one for which a
+	 * gratuitous ARP or an advertisement activates the port (activation.h). */
+	ACTIVATING_FAMILY = 0x80,
 };
 
 /* struct port.flags */
@@ -139,7 +142,7 @@ enum ip_family {
 struct allowed_address_key {
 	__u32 slot;
 	__u8 mac[ETH_ADDRESS_LENGTH];
-	__u8 family; /* enum ip_family */
+	__u8 family; /* enum ip_family, with ACTIVATING_FAMILY for another use */
 	__u8 pad;
 	__u8 address[16];
 };

@@ -48,7 +48,7 @@ int vif_ingress(struct __sk_buff *skb)
 
 	if (!load_ethernet(skb, &ethernet))
 		return drop(skb, slot, DROP_FRAME_TOO_SHORT);
-	if (awaits_activation(port) && !activate(skb, port, &ethernet))
+	if (awaits_activation(port) && !activate(skb, port, slot, &ethernet))
 		return drop(skb, slot, DROP_AWAITS_ACTIVATION);
 	if (!(port->flags & PORT_ENABLED))
 		return drop(skb, slot, DROP_PORT_DISABLED);

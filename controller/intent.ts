@@ -8,7 +8,7 @@ import { hostsOf } from './chassis-store.js';
 import { ageThresholdSeconds } from './fdb-learning.js';
 import type { InvalidRow } from './invalid-row.js';
 import { learnsMacs } from './learns-macs.js';
-import { localnetFields } from './localnet.js';
+import { announced, localnetFields } from './localnet.js';
 import { isDynamic, type MacAndAddresses, parseMacAndAddresses } from '../common/lsp-addresses.js';
 import type { Model } from './model.js';
 import type { LogicalSwitch, LogicalSwitchPort } from './northbound.js';
@@ -52,11 +52,11 @@ export function datapathIntent(model: Model, datapath: DatapathBinding | undefin
       fdb_age_threshold_seconds: ageThresholdSeconds(datapath),
     }),
   );
-  const context = { model, logicalSwitch, invalid };
   const groups = groupsByPort(model, datapath);
   const bindings = [...model.bindingsOn(datapath._uuid)].sort((a, b) =>
     compare(a.logical_port, b.logical_port),
   );
+  const context = { model, logicalSwitch, invalid, hasLocalnet: bindings.some(isLocalnet) };
   for (const binding of bindings) {
     const port = model.switchPort(binding.logical_port);
     if (port === undefined) continue;
@@ -71,6 +71,7 @@ interface Context {
   readonly model: Model;
   readonly logicalSwitch: LogicalSwitch;
   readonly invalid: InvalidRow[];
+  readonly hasLocalnet: boolean;
 }
 
 function portMessage(
@@ -101,12 +102,14 @@ function portMessage(
     additional_chassis: [...additional],
     awaiting_chassis: [...awaitingChassis(binding, additional)],
     activated_by: [...activationStrategies(binding)],
+    activating: activationStrategies(binding).length === 0 ? [] : allAddresses(entries),
     encap_ips: encapIps(model, binding),
     binding: binding._uuid,
     nb_uuid: port._uuid,
     neighbours: neighbours(context, port, entries),
     parent: parentOf(binding) ?? '',
     tag: parentOf(binding) === undefined ? 0 : (binding.tag ?? 0),
+    announced: context.hasLocalnet ? announced(binding, entries) : null,
     ...(isLocalnet(binding) ? localnetFields(binding, port, invalid) : {}),
   };
 }
@@ -169,6 +172,10 @@ function neighbours(
     port.addresses.includes('unknown')
   )
     return [];
+  return allAddresses(entries);
+}
+
+function allAddresses(entries: readonly MacAndAddresses[]): NeighbourInput[] {
   const all = entries.flatMap(({ mac, addresses }) =>
     addresses.map(({ address }) => ({ address, mac: macBytes(mac) })),
   );

@@ -1,5 +1,8 @@
+import { macBytes } from '../common/addresses.js';
+import type { NeighbourInput } from '../generated/proto/iovn/v1/Neighbour.js';
 import type { PortInput } from '../generated/proto/iovn/v1/Port.js';
 import type { InvalidRow } from './invalid-row.js';
+import type { MacAndAddresses } from '../common/lsp-addresses.js';
 import type { LogicalSwitchPort } from './northbound.js';
 import type { PortBinding } from './southbound.js';
 
@@ -37,4 +40,15 @@ export function localnetFields(
   if (ethtype === undefined)
     report('ethtype', text, 'is neither 802.1Q nor 802.1ad: 802.1Q is used, as in OVN');
   return { network_name: network, tag: binding.tag ?? 0, ethtype: ethtype ?? defaultEthtype };
+}
+
+/** Of a port on a switch with a localnet port, what ovn-controller's GARP or RARP speaks of; null where it sends none. */
+export function announced(
+  { type, options }: PortBinding,
+  entries: readonly MacAndAddresses[],
+): NeighbourInput | null {
+  const [first] = entries;
+  if (type !== '' || first === undefined || options.get('disable_garp_rarp') === 'true') return null;
+  const ip4 = first.addresses.find(({ address }) => address.length === 4);
+  return { mac: macBytes(first.mac), address: ip4?.address ?? new Uint8Array() };
 }

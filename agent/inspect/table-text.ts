@@ -2,6 +2,7 @@ import { formatIp, macFromBytes } from '../../common/addresses.js';
 import {
   allowedAddressFlags,
   allowedMacFlags,
+  constants,
   decodeAllowedAddress,
   decodeAllowedAddressKey,
   decodeAllowedMac,
@@ -90,7 +91,8 @@ function slot(bytes: Uint8Array): Decoded {
 
 function readable(decoded: Decoded, flags: Flags = {}): unknown {
   if (typeof decoded === 'number') return decoded;
-  const isIp4 = 'family' in decoded && decoded.family === ipFamily.FAMILY_IP4;
+  const family = 'family' in decoded ? Number(decoded.family) & ~constants.ACTIVATING_FAMILY : 0;
+  const isIp4 = family === ipFamily.FAMILY_IP4;
   return Object.fromEntries(
     Object.entries(decoded).map(([name, value]: [string, unknown]) => {
       if (value instanceof Uint8Array) return [name, address(value, isIp4)];

@@ -4,33 +4,55 @@ import path from 'node:path';
 import type { Ifindex } from '../../common/addresses.js';
 import type { Attachment, AttachMode } from '../data-plane.js';
 import { listFolder, makeFolder, removePins } from './bpffs.js';
-import { attachFilter, createQdisc, detachFilter, type Filter, readFilter, removeQdisc } from './clsact.js';
+import {
+  attachFilter,
+  createQdisc,
+  detachFilter,
+  type Filter,
+  type FilterPriority,
+  hasOurFilter,
+  readFilter,
+  removeQdisc,
+} from './clsact.js';
 import { createTcxLink, readTcxLink, removeTcxLink, updateTcxLink } from './tcx.js';
+
+export interface AttachmentsParts {
+  /** The program's own folder. */
+  readonly bpffsDir: string;
+  /** The folder of all of the node's programs. */
+  readonly qdiscsDir: string;
+  readonly mode: AttachMode;
+  readonly programFd: number;
+  readonly programId: number;
+  /** Place among our own programs on an interface, where the mode is clsact. */
+  readonly priority: FilterPriority;
+}
 
 /**
  * Where our program is attached, as `bpffsDir` remembers it: `links/<ifindex>` is a pinned tcx link,
- * `filters/<ifindex>` a folder that says that we have a filter there, with a folder `qdisc` in it when the clsact
- * qdisc is ours, too. A kernel or an option may have changed the mode since: what the other one left is found and
- * taken away after the new one is in place, so that no packet goes without a program.
+ * `filters/<ifindex>` a folder that says that we have a filter there; `<ifindex>` in a folder that all programs of the node
+ * share says that the clsact qdisc is ours, too: whichever of them is the last to go takes it along. A kernel or an option may have
+ * changed the mode since: what the other one left is found and taken away after the new one is in place, so that no packet
+ * goes without a program.
  */
 export class Attachments {
   readonly #mode: AttachMode;
   readonly #linksFolder: string;
   readonly #filtersFolder: string;
+  readonly #qdiscsFolder: string;
   readonly #programFd: number;
   readonly #programId: number;
-  readonly #priority: number;
+  readonly #priority: FilterPriority;
 
-  /** `priority`: place among our own programs on an interface, where the mode is clsact. */
-  constructor(bpffsDir: string, mode: AttachMode, programFd: number, programId: number, priority = 1) {
+  constructor({ bpffsDir, qdiscsDir, mode, programFd, programId, priority }: AttachmentsParts) {
     this.#mode = mode;
     this.#linksFolder = path.join(bpffsDir, 'links');
     this.#filtersFolder = path.join(bpffsDir, 'filters');
+    this.#qdiscsFolder = qdiscsDir;
     this.#programFd = programFd;
     this.#programId = programId;
     this.#priority = priority;
-    makeFolder(this.#linksFolder);
-    makeFolder(this.#filtersFolder);
+    for (const folder of [this.#linksFolder, this.#filtersFolder, qdiscsDir]) makeFolder(folder);
   }
 
   read(): Attachment[] {
@@ -84,12 +106,14 @@ export class Attachments {
   }
 
   #attachClsact(ifindex: Ifindex): void {
-    const marker = path.join(this.#filtersFolder, String(ifindex));
-    const qdiscMarker = path.join(marker, 'qdisc');
-    /* A marker without a filter may be of an earlier interface with this number: its qdisc is not this one's. */
-    if (existsSync(marker) && readFilter(this.#filter(ifindex)) === undefined) removePins(marker);
-    const createdQdisc = createQdisc(ifindex);
-    makeFolder(createdQdisc ? qdiscMarker : marker);
+    const marker = path.join(this.#qdiscsFolder, String(ifindex));
+    if (createQdisc(ifindex)) makeFolder(marker);
+    /* The marker may be of an earlier interface with this number: its qdisc is not this one's. */ else if (
+      existsSync(marker) &&
+      !hasOurFilter(ifindex)
+    )
+      removePins(marker);
+    makeFolder(path.join(this.#filtersFolder, String(ifindex)));
     attachFilter(this.#programFd, this.#filter(ifindex));
   }
 
@@ -102,7 +126,11 @@ export class Attachments {
     const marker = path.join(this.#filtersFolder, String(ifindex));
     if (!existsSync(marker)) return;
     detachFilter(this.#filter(ifindex));
-    if (existsSync(path.join(marker, 'qdisc'))) removeQdisc(ifindex);
+    const qdiscMarker = path.join(this.#qdiscsFolder, String(ifindex));
+    if (existsSync(qdiscMarker) && !hasOurFilter(ifindex)) {
+      removeQdisc(ifindex);
+      removePins(qdiscMarker);
+    }
     removePins(marker);
   }
 }

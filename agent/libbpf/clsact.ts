@@ -9,11 +9,14 @@ const attachIngress = 1;
 const attachIngressAndEgress = 3;
 const replaceFlag = 1;
 
+const filterPriorities = [1, 2] as const;
+export type FilterPriority = (typeof filterPriorities)[number];
+
 /** Our filter on an interface; one program each, as an interface of the underlay may be an uplink, too. */
 export interface Filter {
   readonly ifindex: Ifindex;
   /** Low ones come first: a filter before ours could let packets past it. */
-  readonly priority: number;
+  readonly priority: FilterPriority;
 }
 
 const filterHandle = 0x494f564e;
@@ -27,6 +30,11 @@ export function readFilter({ ifindex, priority }: Filter): number | undefined {
   if (result === -ENOENT || result === -ENODEV || result === -EINVAL) return undefined;
   check(result, `read the tc filter of interface ${ifindex}`, { ifindex });
   return options.readUInt32LE(16);
+}
+
+/** Whether any of our programs is on the interface. */
+export function hasOurFilter(ifindex: Ifindex): boolean {
+  return filterPriorities.some((priority) => readFilter({ ifindex, priority }) !== undefined);
 }
 
 /** Makes a clsact qdisc; false when there is one already. */

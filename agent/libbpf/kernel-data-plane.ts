@@ -137,9 +137,15 @@ export class KernelDataPlane implements DataPlane, LearningPlane, DropSource, Pr
     this.generation = generation.id;
     this.#attachments = new Map(
       Array.from(programFds, ([name, fd]) => {
-        const folder = name === 'vif_ingress' ? bpffsDir : path.join(bpffsDir, name);
-        const priority = name === 'uplink_ingress' ? 2 : 1;
-        return [name, new Attachments(folder, this.attachMode, fd, readProgramInfo(fd).id, priority)];
+        const attachments = new Attachments({
+          bpffsDir: name === 'vif_ingress' ? bpffsDir : path.join(bpffsDir, name),
+          qdiscsDir: path.join(bpffsDir, 'qdiscs'),
+          mode: this.attachMode,
+          programFd: fd,
+          programId: readProgramInfo(fd).id,
+          priority: name === 'uplink_ingress' ? 2 : 1,
+        });
+        return [name, attachments];
       }),
     );
   }
@@ -194,6 +200,10 @@ export class KernelDataPlane implements DataPlane, LearningPlane, DropSource, Pr
 
   onActivation(listener: () => void): void {
     this.#onActivation = listener;
+  }
+
+  broadcast(ifindex: Ifindex, frame: Uint8Array): void {
+    testRun(this.#programFd('vif_ingress'), frame, { ifindex });
   }
 
   async watchEvents(onEvent: (event: MacEvent) => void, signal: AbortSignal): Promise<void> {

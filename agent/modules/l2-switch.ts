@@ -69,7 +69,9 @@ function portEntries(
     ifindex: device.ifindex,
     flags: flagsOf(plugged) + sourceOf(plugged, tunnelPlan) * 2 ** constants.PORT_SOURCE_SHIFT,
     vlanId,
-    localnetSlot: localnets.get(datapathKey)?.slot ?? 0,
+    // As in OVN, what a port at several places sends goes to ports on other nodes by tunnels: the physical network would take it to
+    // move from place to place.
+    localnetSlot: isAtSeveralPlaces(plugged, slot, tunnelPlan) ? 0 : (localnets.get(datapathKey)?.slot ?? 0),
   });
   return [
     { table: 'ports', key: hexKey(encodeUint32(slot)), value, owner },

@@ -54,7 +54,7 @@ function isHost(prefix: IpPrefix): boolean {
 }
 
 /** fe80::/64 with the modified EUI-64 of the MAC (RFC 4291, appendix A). */
-function linkLocalAddress(mac: Mac): Uint8Array {
+export function linkLocalAddress(mac: Mac): Uint8Array {
   const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = macBytes(mac);
   return Uint8Array.of(0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f);
 }
@@ -107,7 +107,7 @@ function hostFlags({ hosts, prefixes }: MacRules, address: Uint8Array): number {
 }
 
 /** `address` as struct allowed_address_key has it. */
-function addressKey(slot: number, mac: Mac, address: Uint8Array) {
+export function addressKey(slot: number, mac: Mac, address: Uint8Array) {
   const padded = new Uint8Array(16);
   padded.set(address);
   const family = isIp6(address) ? ipFamily.FAMILY_IP6 : ipFamily.FAMILY_IP4;

@@ -2,11 +2,15 @@ import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 
 import { type Activation, judgeActivations } from '../../agent/activations.js';
+import { keyText } from '../../agent/inspect/table-text.js';
 import { findLocalPorts } from '../../agent/local-ports.js';
+import { activation } from '../../agent/modules/activation.js';
+import { noTunnels } from '../../agent/tunnels.js';
 import type { Ifindex } from '../../common/addresses.js';
 import { decodePort, portFlags } from '../../generated/bpf/layouts.js';
+import { ip } from '../support/packets.js';
 import { FakeDataPlane } from './support/fake-data-plane.js';
-import { chassisName, makeIntent, makeUpdate, portResource, switchResource } from './support/intents.js';
+import { chassisName, mac, makeIntent, makeUpdate, portResource, switchResource } from './support/intents.js';
 import { Rig } from './support/rig.js';
 import { vif } from './support/vif.js';
 
@@ -143,4 +147,29 @@ test('the main chassis does not wait', async (t) => {
   await r.settled();
   t.is((flagsOf(r.plane)[0] ?? 0) & portFlags.PORT_AWAITS_RARP, 0);
   t.is(r.reported('tap1')?.role, 'main');
+});
+
+test('its own addresses activate it: IPv4 by ARP, IPv6 and the link-local address by advertisement', (t) => {
+  const own = mac('02:00:00:00:00:01');
+  const neighbour = (address: string) => ({ mac: own, address: Buffer.from(ip(address)) });
+  const entries = (strategies: readonly string[], ...addresses: readonly string[]): readonly string[] => {
+    const parts = { ...waiting, activated_by: [...strategies], activating: addresses.map(neighbour) };
+    const intent = makeIntent(sw0, portResource('p1', 1, parts));
+    const plugged = findLocalPorts(intent, [vif('p1', 5)], chassisName).map((local) => ({
+      ...local,
+      slot: 3,
+    }));
+    const input = { switches: [], ports: [], plugged, tunnelPlan: noTunnels };
+    return activation
+      .compute(input)
+      .entries.map(({ key }) => keyText('allowed_addresses', Buffer.from(key, 'hex')));
+  };
+  const texts = (family: number, ...addresses: readonly string[]): readonly string[] =>
+    addresses.map((address) => JSON.stringify({ slot: 3, mac: '02:00:00:00:00:01', family, address }));
+  const all = ['10.0.0.1', '10.0.0.2', 'fd00::1'];
+  t.deepEqual(entries(['rarp'], ...all), []);
+  t.deepEqual(entries(['garp'], ...all), texts(0x84, '10.0.0.1', '10.0.0.2'));
+  t.deepEqual(entries(['na'], ...all), texts(0x86, 'fd00::1', 'fe80::ff:fe00:1'));
+  t.is(entries(['garp', 'na'], ...all).length, 4);
+  t.deepEqual(entries(['na'], '10.0.0.1'), [], 'no IPv6 at all');
 });

@@ -27,6 +27,7 @@ function port(name: string, portKey: number, neighbours: Record<string, string>)
     additionalChassis: [],
     awaitingChassis: [],
     activatedBy: [],
+    activating: [],
     encapIps: [],
     binding: '',
     nbUuid: '',
@@ -34,6 +35,7 @@ function port(name: string, portKey: number, neighbours: Record<string, string>)
     tag: 0,
     networkName: '',
     ethtype: 0,
+    announced: undefined,
   };
 }
 

@@ -4,8 +4,9 @@ import fc from 'fast-check';
 import type { TableName } from '../../agent/data-plane.js';
 import { computeDesired } from '../../agent/desired.js';
 import { emptyIntent, type Intent, type PortIntent } from '../../agent/intent.js';
-import { findLocalPorts, type SlotKey } from '../../agent/local-ports.js';
+import { findLocalPorts, localPort, type SlotKey } from '../../agent/local-ports.js';
 import { tunnelMtu } from '../../agent/modules/tunnels.js';
+import { encodeUint32 } from '../../agent/modules/uint32.js';
 import { plan } from '../../agent/plan.js';
 import { chooseTunnel } from '../../agent/tunnel-endpoints.js';
 import { planTunnels, recoverTunnelIds, tunnelTypes, type Underlay } from '../../agent/tunnels.js';
@@ -136,6 +137,7 @@ function port(name: string, portKey: number, on: string, more: Partial<PortInten
     additionalChassis: [],
     awaitingChassis: [],
     activatedBy: [],
+    activating: [],
     encapIps: [],
     binding: name,
     nbUuid: '',
@@ -143,6 +145,7 @@ function port(name: string, portKey: number, on: string, more: Partial<PortInten
     tag: 0,
     networkName: '',
     ethtype: 0,
+    announced: undefined,
     ...more,
   };
 }
@@ -358,6 +361,27 @@ test('a port that migrates is reached at all its places, by a list under its own
     return `${groupKey} ${slot}`;
   });
   t.deepEqual(locals.sort(), ['1 0', '1 1', '32768 0', '32768 1']);
+});
+
+test('what a port at several places sends to other nodes goes by tunnels, also where there is a physical network', (t) => {
+  const wayOf = (more: Partial<PortIntent>): number => {
+    const localnet = port('ln', 9, '', { type: 'localnet', networkName: 'net' });
+    const intent = intentOf([port('lp1', 1, 'hv1', more), port('lp2', 2, 'hv2'), localnet], hosts);
+    const device = makeLink('tap1', 5);
+    const vif = { row: {} as never, name: 'tap1', ifaceId: 'lp1', device, error: undefined };
+    const uplink = { interfaceName: 'eth1', device: makeLink('eth1', 6), awaits: [] };
+    const localPorts = [...findLocalPorts(intent, [vif], 'hv1'), ...localPort(intent, localnet, uplink, '')];
+    const slots = new Map<SlotKey, number>([
+      ['7/1', 1],
+      ['7/9', 2],
+    ]);
+    const plan = planTunnels(intent, geneveOnly, underlay, new Map());
+    const { tables } = computeDesired(intent, [vif], localPorts, slots, plan);
+    const value = tables.get('ports')?.get(Buffer.from(encodeUint32(1)).toString('hex'));
+    return decodePort(value ?? new Uint8Array()).localnetSlot;
+  };
+  t.is(wayOf({}), 2);
+  t.is(wayOf({ additionalChassis: ['hv2'] }), 0);
 });
 
 const several: Intent['chassis'] = new Map([

@@ -1,14 +1,17 @@
 import test, { type ExecutionContext } from 'ava';
 
-import { portFlags } from '../../generated/bpf/layouts.js';
+import { macBytes } from '../../common/addresses.js';
+import { allowedAddressFlags, constants, ipFamily, portFlags } from '../../generated/bpf/layouts.js';
 import {
   arp,
   broadcast,
   ethernet,
   icmp,
   icmp6,
+  ip,
   ipv4,
   ipv6,
+  mac,
   neighbourAdvertisement,
   neighbourSolicitation,
   type Payload,
@@ -26,8 +29,14 @@ const { PORT_AWAITS_GARP, PORT_AWAITS_NA, PORT_AWAITS_RARP, PORT_ENABLED } = por
 const rarp = raw(0x8035, Uint8Array.of(0, 1, 8, 0, 6, 4, 0, 3, ...new Uint8Array(20)));
 const arpOf = (operation: 'request' | 'reply', senderIp: string, targetIp: string): Payload =>
   arp({ operation, senderMac: macOf(1), senderIp, targetIp });
-const nd = (transport: ReturnType<typeof neighbourAdvertisement>): Payload =>
-  ipv6({ source: ip6Of(1), destination: 'ff02::1' }, transport);
+const nd = (transport: ReturnType<typeof neighbourAdvertisement>, source = ip6Of(1)): Payload =>
+  ipv6({ source, destination: 'ff02::1' }, transport);
+const toAllNodes = '33:33:00:00:00:01';
+const advertised = (target: string, targetMac = macOf(1), source = target): Uint8Array =>
+  from1(nd(neighbourAdvertisement({ target, linkLayerAddress: targetMac }), source), toAllNodes);
+const foreignMac = '02:00:00:00:00:99';
+const garpWith = (senderMac: string, ip4: string): Payload =>
+  arp({ operation: 'request', senderMac, senderIp: ip4, targetIp: ip4 });
 const ping = ipv4({ source: ip4Of(1), destination: ip4Of(2) }, icmp());
 
 function from1(payload: Payload, destination: string = broadcast): Uint8Array {
@@ -38,6 +47,14 @@ function from1(payload: Payload, destination: string = broadcast): Uint8Array {
 function openBlocked(t: ExecutionContext, flags: number): TestSwitch {
   const network = TestSwitch.open(t, 3);
   network.setFlags(1, PORT_ENABLED | flags);
+  for (const text of [ip4Of(1), ip6Of(1)]) {
+    const [bytes, address] = [ip(text), new Uint8Array(16)];
+    address.set(bytes);
+    const family =
+      (bytes.length === 4 ? ipFamily.FAMILY_IP4 : ipFamily.FAMILY_IP6) | constants.ACTIVATING_FAMILY;
+    const key = { slot: 1, mac: macBytes(mac(macOf(1))), family, address };
+    network.harness.put('allowed_addresses', key, { flags: allowedAddressFlags.ALLOWED_SOURCE });
+  }
   return network;
 }
 
@@ -48,9 +65,19 @@ const frames: readonly (readonly [string, Uint8Array])[] = [
   ['garp reply', from1(arpOf('reply', ip4Of(1), ip4Of(1)))],
   ['arp request', from1(arpOf('request', ip4Of(1), ip4Of(9)))],
   ['cut off arp', from1(raw(0x0806, Uint8Array.of(0, 1, 8, 0, 6, 4, 0, 1)))],
-  ['na', from1(nd(neighbourAdvertisement({ target: ip6Of(1) })), '33:33:00:00:00:01')],
-  ['ns', from1(nd(neighbourSolicitation({ target: ip6Of(9) })), '33:33:00:00:00:01')],
-  ['other icmp6', from1(nd(icmp6(128, new Uint8Array(4))), '33:33:00:00:00:01')],
+  ['garp for another', from1(arpOf('request', ip4Of(9), ip4Of(9)))],
+  ['garp of another MAC', from1(garpWith(foreignMac, ip4Of(1)))],
+  [
+    'garp in a frame of another MAC',
+    ethernet({ source: foreignMac, destination: broadcast }, garpWith(macOf(1), ip4Of(1))),
+  ],
+  ['na', advertised(ip6Of(1))],
+  ['na for another', advertised(ip6Of(9))],
+  ['na of another MAC', advertised(ip6Of(1), foreignMac)],
+  ['na without a MAC', from1(nd(neighbourAdvertisement({ target: ip6Of(1) })), toAllNodes)],
+  ['na from another address', advertised(ip6Of(1), macOf(1), ip6Of(9))],
+  ['ns', from1(nd(neighbourSolicitation({ target: ip6Of(9) })), toAllNodes)],
+  ['other icmp6', from1(nd(icmp6(128, new Uint8Array(4))), toAllNodes)],
   ['ping', from1(ping, macOf(2))],
 ];
 

@@ -174,7 +174,14 @@ export class BpfHarness {
   attach(ifindex: Ifindex, program = 'vif_ingress'): void {
     const fd = this.#programFd(program);
     const folder = mkdtempSync(path.join(bpffsRoot, 'harness-'));
-    new Attachments(folder, hasTcx(fd) ? 'tcx' : 'clsact', fd, readProgramInfo(fd).id).attach(ifindex);
+    new Attachments({
+      bpffsDir: folder,
+      qdiscsDir: path.join(folder, 'qdiscs'),
+      mode: hasTcx(fd) ? 'tcx' : 'clsact',
+      programFd: fd,
+      programId: readProgramInfo(fd).id,
+      priority: 1,
+    }).attach(ifindex);
   }
 
   /** Nanoseconds that one run takes, the mean of `repeat` runs on the same packet. */

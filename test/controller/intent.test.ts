@@ -138,3 +138,38 @@ test('the order of rows does not matter', (t) => {
   world.nb.put('logicalSwitchPort', turned, lp1.nb);
   t.deepEqual(intentOf(world, sw0).resources, before);
 });
+
+test('what a physical network is told of a port, and what activates it', (t) => {
+  const world = new World();
+  const sw0 = world.addSwitch('sw0');
+  const options = { 'activation-strategy': 'garp,na' };
+  const two = ['00:00:00:00:00:01 fd00::1 10.0.0.1 10.0.0.2', '00:00:00:00:00:02 10.0.0.3'];
+  world.addPort(sw0, 'two', { addresses: two, options });
+  world.addPort(sw0, 'six', { addresses: ['00:00:00:00:00:04 fd00::4', 'unknown'] });
+  world.addPort(sw0, 'none', { addresses: ['unknown'] });
+  world.addPort(sw0, 'silent', {
+    addresses: ['00:00:00:00:00:05'],
+    options: { disable_garp_rarp: 'true' },
+  });
+  world.addPort(sw0, 'lp', { addresses: ['00:00:00:00:00:06'], type: 'localport' });
+  const shown = ({ address, mac }: { address: Uint8Array; mac: Uint8Array }): string =>
+    `${macFromBytes(mac)} ${address.length === 0 ? '' : formatIp(address)}`.trim();
+  const announced = (): Record<string, string | undefined> => {
+    const { port } = intentOf(world, sw0);
+    const texts = ['two', 'six', 'none', 'silent', 'lp'].map((name) => {
+      const found = port(name)?.announced;
+      return [name, found ? shown(found) : undefined] as const;
+    });
+    return Object.fromEntries(texts.filter(([, text]) => text !== undefined));
+  };
+  t.deepEqual(announced(), {}, 'there is no physical network');
+  world.addPort(sw0, 'ln', { type: 'localnet', addresses: ['unknown'], options: { network_name: 'net' } });
+  t.deepEqual(announced(), { two: '00:00:00:00:00:01 10.0.0.1', six: '00:00:00:00:00:04' });
+  t.deepEqual(intentOf(world, sw0).port('two')?.activating.map(shown), [
+    '00:00:00:00:00:01 10.0.0.1',
+    '00:00:00:00:00:01 10.0.0.2',
+    '00:00:00:00:00:02 10.0.0.3',
+    '00:00:00:00:00:01 fd00::1',
+  ]);
+  t.deepEqual(intentOf(world, sw0).port('six')?.activating, []);
+});

@@ -144,6 +144,25 @@ test("clsact: another program in our filter's place is not ours", (t) => {
   t.deepEqual(other.readAttachments(), [{ ifindex, intact: true }]);
 });
 
+test('clsact: two programs on one interface, and the last to go takes the qdisc along', (t) => {
+  const bpffsDir = makeBpffsDir();
+  const ifindex = createDevice('both');
+  const programs = ['tunnel_ingress', 'uplink_ingress'] as const;
+  for (const [first, last] of [programs, programs.toReversed()] as const) {
+    const plane = open(t, { bpffsDir, attachMode: 'clsact' });
+    for (const program of programs) plane.attach(ifindex, program);
+    t.is(filters('both').match(/filter .* handle/g)?.length, 2);
+    plane.detach(ifindex, first);
+    t.deepEqual(plane.readAttachments(last), [{ ifindex, intact: true }]);
+    plane.close();
+    const restarted = open(t, { bpffsDir, attachMode: 'clsact' });
+    t.regex(qdiscs('both'), /clsact/);
+    restarted.detach(ifindex, last);
+    t.notRegex(qdiscs('both'), /clsact/);
+    restarted.close();
+  }
+});
+
 test("clsact: a qdisc that is not ours, or has somebody's filter, stays", (t) => {
   const plane = open(t, { bpffsDir: makeBpffsDir(), attachMode: 'clsact' });
   const theirs = createDevice('theirs');

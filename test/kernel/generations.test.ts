@@ -16,7 +16,7 @@ import {
 } from '../../generated/bpf/layouts.js';
 import { waitFor } from '../../testbed/wait.js';
 import { encodeUint32 } from '../bpf/harness.js';
-import { mac } from '../support/packets.js';
+import { broadcast, ethernet, mac, raw } from '../support/packets.js';
 import {
   createDevice,
   createGuest,
@@ -41,7 +41,7 @@ function createGuests(t: ExecutionContext, name: string): readonly [Guest, Guest
 }
 
 /** What a switch with the two guests on it is in tables. */
-function fill(plane: DataPlane, guests: readonly Guest[]): void {
+function fill(plane: DataPlane, guests: readonly Guest[], moreFlags = 0): void {
   guests.forEach((guest, index) => {
     const slot = index + 1;
     const key = hex(encodeUint32(slot));
@@ -50,7 +50,7 @@ function fill(plane: DataPlane, guests: readonly Guest[]): void {
       datapathKey,
       portKey: slot,
       ifindex,
-      flags: portFlags.PORT_ENABLED,
+      flags: portFlags.PORT_ENABLED | moreFlags,
       vlanId: 0,
       localnetSlot: 0,
     };
@@ -153,7 +153,13 @@ for (const attachMode of modes) {
     );
     t.deepEqual(
       readdirSync(bpffsDir).sort(),
-      [next.generation, 'filters', 'links', ...programNames.filter((name) => name !== 'vif_ingress')].sort(),
+      [
+        next.generation,
+        'filters',
+        'links',
+        'qdiscs',
+        ...programNames.filter((name) => name !== 'vif_ingress'),
+      ].sort(),
     );
     t.true((next.readCounters([1]).get(1)?.receivedPackets ?? 0n) > 50n);
     next.retireOldGenerations();
@@ -197,4 +203,29 @@ test('pins that somebody has damaged are replaced', (t) => {
   second.attach(ifindex);
   t.deepEqual(second.readAttachments(), [{ ifindex, intact: true }]);
   second.destroy();
+});
+
+test('a port that a program has activated stays so over a restart, and over an upgrade', (t) => {
+  const bpffsDir = makeBpffsDir();
+  const guests = createGuests(t, 'active');
+  const first = open(t, { bpffsDir });
+  fill(first, guests, portFlags.PORT_AWAITS_RARP);
+  const rarp = ethernet(
+    { source: '02:00:00:00:00:0a', destination: broadcast },
+    raw(0x8035, new Uint8Array(28)),
+  );
+  first.broadcast(guests[0].ifindex, rarp);
+  const activated = first.readActivations();
+  t.is(activated.length, 1);
+  first.close();
+  const restarted = open(t, { bpffsDir });
+  t.true(restarted.adopted);
+  t.deepEqual(restarted.readActivations(), activated);
+  restarted.close();
+  const upgraded = open(t, { bpffsDir, maxPorts: 128 });
+  t.false(upgraded.adopted);
+  t.deepEqual(upgraded.readActivations(), activated);
+  upgraded.forgetActivations(activated);
+  t.deepEqual(upgraded.readActivations(), []);
+  upgraded.destroy();
 });

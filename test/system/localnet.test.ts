@@ -207,3 +207,65 @@ test.serial('MACs outside are learnt where the port says so, and a restart chang
     return sumOf(known, 'iovn_agent_fdb_entries') >= 1;
   });
 });
+
+//   vm1 (sw0), vm3 (sw1) ── hv1 ─ eth0 ─┐
+//   vm2 (sw0), vm4 (sw1) ── hv2 ─ eth0 ─┴─ underlay, which is physnet1, too: sw0 is on it, sw1 is in tunnels through it
+test.serial('the card with the tunnels is the uplink, too', async (t) => {
+  const network = await Network.open(t);
+  const { central, bed, hypervisor: hv1 } = network;
+  const hv2 = await network.addHypervisor(2, { agentArgs: ['--attach', 'clsact'] });
+  for (const hypervisor of [hv1, hv2]) await mapTo(hypervisor, 'physnet1:eth0');
+  await central.namespace.ip('addr', 'add', '10.0.0.200/24', 'dev', 'underlay');
+  const vms = [
+    await network.plugVm(1, hv1),
+    await network.plugVm(2, hv2),
+    await network.createVm(3, hv1),
+    await network.createVm(4, hv2),
+  ] as const;
+  const [vm1, vm2, vm3, vm4] = vms;
+  await addLocalnet(network, ['network_name=physnet1']);
+  await central.nbctl('ls-add', 'sw1');
+  for (const vm of [vm3, vm4]) {
+    await central.nbctl('lsp-add', 'sw1', vm.name, '--', 'lsp-set-addresses', vm.name, 'unknown');
+    await vm.hypervisor.plug(vm.tap, vm.name);
+  }
+  await network.sync();
+  for (const [from, to] of [
+    [vm1, vm2.address],
+    [vm2, vm1.address],
+    [vm1, '10.0.0.200'],
+    [vm2, '10.0.0.200'],
+    [vm3, vm4.address],
+    [vm4, vm3.address],
+  ] as const) {
+    await from.canReach(to);
+    await hasOnlyAnswers(t, from, to);
+  }
+  for (const vm of [vm1, vm2]) {
+    t.is((await central.namespace.run(['ping', '-n', '-c', '1', '-W', '2', vm.address])).status, 0);
+  }
+  for (const address of ['192.0.2.11', '192.0.2.12']) {
+    t.is((await central.namespace.run(['ping', '-n', '-c', '1', '-W', '2', address])).status, 0, address);
+  }
+
+  // Each broadcast once, to its own switch only.
+  const pings = ['-Q', 'in', 'icmp', 'and', 'ether', 'broadcast'];
+  const captures = await Promise.all(
+    vms.map(({ namespace }) => Capture.start(bed, namespace, 'eth0', ...pings)),
+  );
+  for (const vm of [vm1, vm4]) {
+    await vm.namespace.run(['ping', '-n', '-b', '-c', '1', '-W', '1', '10.0.0.255']);
+  }
+  t.deepEqual(
+    await Promise.all(captures.map(async (capture) => (await capture.stop()).length)),
+    [0, 1, 1, 0],
+  );
+
+  for (const hypervisor of [hv1, hv2]) {
+    t.is((await hypervisor.runAgent(['--decommission'])).status, 0);
+    t.notRegex(await hypervisor.namespace.ip('link', 'show', 'eth0'), /PROMISC|clsact/);
+    t.notRegex(await hypervisor.namespace.runOk(['tc', 'qdisc', 'show']), /clsact/);
+    const ping = ['ping', '-n', '-c', '1', '-W', '2', '192.0.2.1'];
+    t.is((await hypervisor.namespace.run(ping)).status, 0);
+  }
+});

@@ -27,6 +27,8 @@ export class FakeDataPlane implements DataPlane {
   counters = new Map<number, PortCounters>();
   counterReads = 0;
   activations: readonly Activation[] = [];
+  /** `IFINDEX FRAME`, the frame in hexadecimal digits. */
+  readonly broadcasts: string[] = [];
   #onActivation: () => void = () => undefined;
   destroyed = false;
   /** Makes a write fail. */
@@ -123,6 +125,10 @@ export class FakeDataPlane implements DataPlane {
 
   onActivation(listener: () => void): void {
     this.#onActivation = listener;
+  }
+
+  broadcast(ifindex: Ifindex, frame: Uint8Array): void {
+    this.broadcasts.push(`${ifindex} ${Buffer.from(frame).toString('hex')}`);
   }
 
   retireOldGenerations(): void {
