@@ -10,7 +10,10 @@ import { Rig } from './support/rig.js';
 const frame = Buffer.alloc(60, 1);
 
 /** A node with lp1 on tap1, and lp2 of the same switch elsewhere; the plane says `steps`. */
-async function openNode(t: ExecutionContext, ...steps: readonly Omit<RecordedStep, 'frame'>[]) {
+async function openNode(
+  t: ExecutionContext,
+  ...steps: readonly (Omit<RecordedStep, 'frame'> & { readonly frame?: Uint8Array })[]
+) {
   const rig = new Rig();
   t.teardown(() => rig.close());
   rig.start();
@@ -22,9 +25,9 @@ async function openNode(t: ExecutionContext, ...steps: readonly Omit<RecordedSte
   await rig.settled();
   const runs: unknown[] = [];
   const dataPlane: TraceSource = {
-    trace: (program, bytes, ifindex) => {
-      runs.push([program, bytes.length, ifindex]);
-      return steps.map((step) => ({ ...step, frame }));
+    trace: ({ program, frame: { length }, ifindex, tunnel }) => {
+      runs.push([program, length, ifindex, ...(tunnel ? [tunnel.vni] : [])]);
+      return steps.map((step) => ({ frame, ...step }));
     },
   };
   const view = () => rig.reconciler.view;
