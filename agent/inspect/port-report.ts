@@ -25,6 +25,7 @@ function location({ plugged, owner }: Place): NodePortInput {
   const { port, slot, device, interfaceName, vlanId, datapathKey } = plugged;
   return {
     name: port.name,
+    type: port.type,
     switch: owner?.name ?? '',
     slot,
     interface: interfaceName,

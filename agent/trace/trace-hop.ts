@@ -9,13 +9,19 @@ import type { Place, Places } from '../inspect/places.js';
 import { addressesEntry, isAnswerFor, passingEntry } from '../inspect/port-entries.js';
 import type { PortIntent, SwitchIntent } from '../intent.js';
 import type { ReconcilerView } from '../reconciler.js';
+import type { Tunnel } from '../tunnels.js';
 import { insertTag, outerTag } from './tags.js';
 import type { RecordedStep, TracedArrival, TraceSource } from './trace-source.js';
 import { makeTunnelPacket, takeApart } from './tunnel-packet.js';
 
+/** What of the reconciler's view numbers are told by. */
+export interface TracedView extends Pick<ReconcilerView, 'intent'> {
+  readonly tunnels: readonly Pick<Tunnel, 'id' | 'chassis' | 'type'>[];
+}
+
 export interface TraceOptions {
   readonly dataPlane: TraceSource;
-  readonly view: () => Pick<ReconcilerView, 'intent' | 'tunnels'> | undefined;
+  readonly view: () => TracedView | undefined;
   readonly places: Pick<Places, 'all' | 'bySlot'>;
 }
 
