@@ -39,17 +39,17 @@ test('it is what the other end expects on the wire', (t) => {
   };
   const frame = new Uint8Array(14).fill(0xee);
   const outer = (length: string, checksum: string): string =>
-    `0000000000000000000000000800${'4500'}${length}00004000${'4011'}${checksum}c0000201c0000202`;
+    `00000000000000000000000008004500${length}000040004011${checksum}c0000201c0000202`;
   t.is(
     Buffer.from(makeTunnelPacket({ type: 'vxlan', metadata, frame })).toString('hex'),
-    `${outer('0032', 'b6b7')}000012b5001e0000${'08000000'}10200300${'ee'.repeat(14)}`,
+    `${outer('0032', 'b6b7')}000012b5001e00000800000010200300${'ee'.repeat(14)}`,
   );
   const options = Uint8Array.of(1, 2, 0x80, 1, 0, 11, 0, 12);
   t.is(
     Buffer.from(makeTunnelPacket({ type: 'geneve', metadata: { ...metadata, options }, frame })).toString(
       'hex',
     ),
-    `${outer('003a', 'b6af')}000017c100260000${'02406558'}10200300${'01028001000b000c'}${'ee'.repeat(14)}`,
+    `${outer('003a', 'b6af')}000017c100260000024065581020030001028001000b000c${'ee'.repeat(14)}`,
   );
 });
 
