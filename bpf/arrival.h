@@ -177,6 +177,11 @@ static __always_inline int take_over_congestion(struct __sk_buff *skb, const str
 											  : DROP_TUNNEL_CONGESTION;
 }
 
+static __always_inline void trace_arrived(struct __sk_buff *skb, const struct passage *passage)
+{
+	trace(skb, TRACE_FROM_TUNNEL, passage->from_key << 16 | passage->to_key, passage->datapath_key);
+}
+
 static __always_inline int deliver_arrived(struct __sk_buff *skb, const struct passage *passage, __u32 sender,
 					   const struct ethernet *ethernet)
 {
@@ -206,7 +211,7 @@ int tunnel_ingress(struct __sk_buff *skb)
 		return drop(skb, 0, DROP_TUNNEL_UNKNOWN_SOURCE);
 	verdict = load_passage(skb, &outer, &passage);
 	if (verdict == VERDICT_PASS)
-		trace(skb, TRACE_FROM_TUNNEL, passage.to_key, passage.from_key);
+		trace_arrived(skb, &passage);
 	if (verdict == VERDICT_PASS)
 		verdict = check_passage(&passage, &sender);
 	if (verdict == VERDICT_PASS)
@@ -233,6 +238,7 @@ int vxlan_ingress(struct __sk_buff *skb)
 		return drop(skb, 0, DROP_TUNNEL_MALFORMED);
 	if (!has_endpoint(&endpoints.source, ENDPOINT_REMOTE) || !has_endpoint(&endpoints.destination, ENDPOINT_LOCAL))
 		return drop(skb, 0, DROP_TUNNEL_UNKNOWN_SOURCE);
+	trace_arrived(skb, &passage);
 	verdict = check_passage(&passage, &sender);
 	if (verdict == VERDICT_PASS && !load_ethernet(skb, &ethernet))
 		verdict = DROP_FRAME_TOO_SHORT;

@@ -16,11 +16,18 @@ enum {
 static __always_inline int check_egress(struct __sk_buff *skb, __u32 slot, const struct port *to,
 					const struct ethernet *ethernet)
 {
+	int verdict;
+
 	if (!(to->flags & PORT_ENABLED))
 		return DROP_EGRESS_PORT_DISABLED;
 	if (awaits_activation(to))
 		return DROP_EGRESS_AWAITS_ACTIVATION;
-	return to->flags & PORT_SECURITY ? check_destination(skb, slot, ethernet) : VERDICT_PASS;
+	if (!(to->flags & PORT_SECURITY))
+		return VERDICT_PASS;
+	verdict = check_destination(skb, slot, ethernet);
+	if (verdict == VERDICT_PASS)
+		trace(skb, TRACE_EGRESS_PORT_SECURITY, slot, 0);
+	return verdict;
 }
 
 /* What the device of a nested port, or of a localnet port with a VLAN, gets is tagged. False when there is no memory for it. */

@@ -124,6 +124,12 @@ static __always_inline int copy_to_members(struct __sk_buff *skb, const struct p
 	return flood.failure;
 }
 
+static __always_inline int leave_to_host(struct __sk_buff *skb, __u32 slot)
+{
+	trace(skb, TRACE_TO_HOST, slot, 0);
+	return TC_ACT_UNSPEC;
+}
+
 SEC("tc")
 int uplink_ingress(struct __sk_buff *skb)
 {
@@ -136,25 +142,32 @@ int uplink_ingress(struct __sk_buff *skb)
 
 	/* The host's own MAC: no port of a switch has it. */
 	if (skb->pkt_type == PACKET_TYPE_HOST)
-		return TC_ACT_UNSPEC;
+		return leave_to_host(skb, 0);
 	from = find_localnet(skb, &slot);
 	if (!from || !load_ethernet(skb, &ethernet))
-		return TC_ACT_UNSPEC;
+		return leave_to_host(skb, 0);
 	receivers = find_receivers(from, ethernet.destination);
 	if (receivers.slot == 0 && receivers.group_key == 0)
-		return TC_ACT_UNSPEC;
+		return leave_to_host(skb, slot);
 	if (!take_tag_off(skb, from, &tag) || !load_ethernet(skb, &ethernet))
 		return drop(skb, slot, DROP_DELIVERY_FAILED);
+	trace(skb, TRACE_FROM_PORT, slot, from->port_key);
 	count_received(skb, slot);
 
 	verdict = check_localnet(skb, from, &ethernet);
-	if (verdict == VERDICT_PASS && (from->flags & PORT_LEARNS))
-		learn_source(from, slot, ethernet.source);
+	if (verdict == VERDICT_PASS && (from->flags & PORT_LEARNS) && learn_source(from, slot, ethernet.source))
+		trace(skb, TRACE_LEARN, slot, from->port_key);
+	if (receivers.slot != 0 && verdict == VERDICT_PASS) {
+		trace(skb, TRACE_UNICAST, receivers.slot, 0);
+		return deliver(skb, receivers.slot, &ethernet);
+	}
 	if (receivers.slot != 0)
-		return verdict == VERDICT_PASS ? deliver(skb, receivers.slot, &ethernet) : drop(skb, slot, verdict);
+		return drop(skb, slot, verdict);
+	if (verdict == VERDICT_PASS)
+		trace(skb, TRACE_FLOOD, slot, receivers.group_key);
 	if (verdict == VERDICT_PASS)
 		verdict = copy_to_members(skb, from, slot, receivers.group_key, &ethernet);
 	if (verdict != VERDICT_PASS)
 		count_drop(skb, slot, verdict);
-	return put_tag_back(skb, &tag) ? TC_ACT_UNSPEC : drop(skb, slot, DROP_DELIVERY_FAILED);
+	return put_tag_back(skb, &tag) ? leave_to_host(skb, slot) : drop(skb, slot, DROP_DELIVERY_FAILED);
 }

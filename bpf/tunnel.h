@@ -60,9 +60,10 @@ __noinline int send_to_remote(struct __sk_buff *skb, __u32 from_slot, const stru
 		return deliver(skb, from_slot, ethernet);
 	}
 	if (tunnel->type == TUNNEL_VXLAN) {
+		if (!set_vxlan_passage(skb, tunnel, passage))
+			return drop(skb, from_slot, DROP_TUNNEL_FAILED);
 		trace(skb, TRACE_TUNNEL, from_slot, passage->tunnel);
-		return set_vxlan_passage(skb, tunnel, passage) ? bpf_redirect(tunnel->ifindex, 0)
-								: drop(skb, from_slot, DROP_TUNNEL_FAILED);
+		return bpf_redirect(tunnel->ifindex, 0);
 	}
 	switch (encapsulate(skb, tunnel, passage, ethernet->type)) {
 	case ENCAPSULATED:
@@ -108,9 +109,10 @@ static __always_inline bool first_tunnel_headers(struct remote_flood *flood, con
 
 static __always_inline bool copy_to_vxlan(struct remote_flood *flood, const struct tunnel *tunnel)
 {
+	if (!set_vxlan_passage(flood->skb, tunnel, &flood->passage))
+		return false;
 	trace(flood->skb, TRACE_TUNNEL, flood->from_slot, flood->passage.tunnel);
-	return set_vxlan_passage(flood->skb, tunnel, &flood->passage) &&
-	       send_copy(flood->skb, tunnel->ifindex, 0) == 0;
+	return send_copy(flood->skb, tunnel->ifindex, 0) == 0;
 }
 
 static __always_inline bool copy_to_geneve(struct remote_flood *flood, const struct tunnel *tunnel)

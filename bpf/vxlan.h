@@ -6,6 +6,7 @@
  * and taken apart by the node's VXLAN device, a "collect metadata" one, so that the kernel segments, sums and coalesces. */
 
 #include "encap.h"
+#include "trace.h"
 
 enum {
 	VXLAN_KEY_BITS = 12,
@@ -50,7 +51,7 @@ static __always_inline bool set_vxlan_passage(struct __sk_buff *skb, const struc
 		__builtin_memcpy(key.remote_ipv6, tunnel->remote, sizeof(key.remote_ipv6));
 		__builtin_memcpy(key.local_ipv6, tunnel->local, sizeof(key.local_ipv6));
 	}
-	return bpf_skb_set_tunnel_key(skb, &key, sizeof(key), flags) == 0;
+	return set_tunnel_key(skb, &key, flags) == 0;
 }
 
 struct vxlan_endpoints {
@@ -66,12 +67,12 @@ static __always_inline bool get_vxlan_passage(struct __sk_buff *skb, struct vxla
 	__u8 family = FAMILY_IP4;
 	__be32 address;
 
-	if (bpf_skb_get_tunnel_key(skb, &key, sizeof(key), 0) == 0) {
+	if (get_tunnel_key(skb, &key, 0) == 0) {
 		address = bpf_htonl(key.remote_ipv4);
 		__builtin_memcpy(endpoints->source.address, &address, sizeof(address));
 		address = bpf_htonl(key.local_ipv4);
 		__builtin_memcpy(endpoints->destination.address, &address, sizeof(address));
-	} else if (bpf_skb_get_tunnel_key(skb, &key, sizeof(key), BPF_F_TUNINFO_IPV6) == 0) {
+	} else if (get_tunnel_key(skb, &key, BPF_F_TUNINFO_IPV6) == 0) {
 		family = FAMILY_IP6;
 		__builtin_memcpy(endpoints->source.address, key.remote_ipv6, sizeof(key.remote_ipv6));
 		__builtin_memcpy(endpoints->destination.address, key.local_ipv6, sizeof(key.local_ipv6));

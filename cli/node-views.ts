@@ -3,6 +3,7 @@ import type { Modules } from '../generated/proto/iovn/v1/Modules.js';
 import type { NodeEvent } from '../generated/proto/iovn/v1/NodeEvent.js';
 import type { ProgramStatus } from '../generated/proto/iovn/v1/ProgramStatus.js';
 import type { Verification } from '../generated/proto/iovn/v1/Verification.js';
+import { rowText } from './nb-row.js';
 import type { FoundPort } from './node-commands.js';
 import { formatDuration, formatTable, printable } from './table.js';
 
@@ -23,7 +24,7 @@ export function dropsView(
     drop.packets,
     ago(drop.first_seen, now),
     ago(drop.last_seen, now),
-    drop.row_table === '' ? '' : `${drop.row_table} ${drop.row_name} ${drop.row_column}`,
+    rowText({ ...drop, row_uuid: '' }),
     drop.packet,
   ]);
   return formatTable(

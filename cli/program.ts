@@ -143,7 +143,11 @@ function addPacketCommands(program: Command): void {
       '[SWITCH] MICROFLOW, as for ovn-trace: sw0 \'inport == "vm1" && eth.src == … && ip4.dst == …\'',
     )
     .option('--pcap <FILE>', 'trace the frames of a capture instead of a microflow')
-    .option('--inport <PORT>', 'the logical port that sends them')
+    .option('--inport <PORT>', 'the logical port that sends them; a localnet port is the physical network')
+    .option(
+      '--node <NODE>',
+      'where it starts, when the port is on several nodes (a localport, a localnet port)',
+    )
     .option('--detailed', 'show the bytes')
     .action((words: readonly string[], settings: TraceSettings) =>
       execute(program, (connection) => tracePackets(connection.nodes(), connection.isLocal, words, settings)),

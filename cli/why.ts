@@ -8,6 +8,7 @@ import { formatJson, toPlain } from './json.js';
 import { collect, type NodeClient } from './node-client.js';
 import { type FoundPort, unknownPort } from './node-commands.js';
 import { adviceFor } from './advice.js';
+import { rowText } from './nb-row.js';
 import { formatDuration, formatPairs, formatTable } from './table.js';
 
 /** All that is known of a port at the moment. */
@@ -157,7 +158,7 @@ function droppedLines({ drops, found }: PortFacts, now: number): readonly string
     drop.packets,
     ago(drop.first_seen),
     ago(drop.last_seen),
-    drop.row_table === '' ? '' : `${drop.row_table} ${drop.row_name} (${drop.row_uuid}) ${drop.row_column}`,
+    rowText(drop),
   ]);
   const table = formatTable(['REASON', 'WAY', 'PACKETS', 'FIRST', 'LAST', 'DECIDED BY'], rows);
   const samples = drops.flatMap(({ reason, text, packet }) => [

@@ -2,7 +2,8 @@ import { type DropReasonInfo, dropReasons } from '../../generated/bpf/layouts.js
 import type { DropInput } from '../../generated/proto/iovn/v1/Drop.js';
 import type { PortCounters } from '../data-plane.js';
 import type { Place, Places } from '../inspect/places.js';
-import { decidingColumn, directionAt } from './drop-decision.js';
+import { droppingRow } from '../inspect/nb-row.js';
+import { directionAt } from './drop-decision.js';
 import type { DropSample } from './drop-source.js';
 import { describePacket } from './packet-text.js';
 
@@ -107,7 +108,7 @@ export class DropHistory {
       packet: sample === undefined ? '' : describePacket(sample.head, sample.length),
       head: sample?.head ?? new Uint8Array(0),
       length: sample?.length ?? 0,
-      ...decidingRow(place, reason),
+      ...(place && droppingRow(place, reason, sample?.head)),
     };
   }
 }
@@ -115,18 +116,4 @@ export class DropHistory {
 /** A port that is made anew under its old name is another one. */
 function recordKey(place: Place | undefined, reason: DropReasonInfo): string {
   return `${reason.name} ${place?.plugged.port.binding ?? ''} ${place?.plugged.port.name ?? ''}`;
-}
-
-function decidingRow(
-  place: Place | undefined,
-  reason: DropReasonInfo,
-): Pick<DropInput, 'row_table' | 'row_uuid' | 'row_name' | 'row_column'> {
-  const deciding = decidingColumn(reason);
-  if (place === undefined || deciding === undefined) return {};
-  const { port } = place.plugged;
-  const row =
-    deciding.table === 'Logical_Switch_Port'
-      ? { uuid: port.nbUuid, name: port.name }
-      : { uuid: place.owner?.nbUuid ?? '', name: place.owner?.name ?? '' };
-  return { row_table: deciding.table, row_uuid: row.uuid, row_name: row.name, row_column: deciding.column };
 }

@@ -1,11 +1,10 @@
-import { formatIpPrefix } from '../../common/addresses.js';
 import type { NodePortInput } from '../../generated/proto/iovn/v1/NodePort.js';
 import type { PortModuleInput } from '../../generated/proto/iovn/v1/PortModule.js';
 import type { PortCounters, TableName } from '../data-plane.js';
 import { type Desired, modules } from '../desired.js';
-import type { PortSecurityEntry } from '../intent.js';
 import type { ReconcilerView } from '../reconciler.js';
 import type { Place } from './places.js';
+import { portSecurityText } from './port-entries.js';
 
 /** The ports of this node: where each is in the data plane, and what passed through it. */
 export function reportPorts(
@@ -26,6 +25,7 @@ function location({ plugged, owner }: Place): NodePortInput {
   const { port, slot, device, interfaceName, vlanId, datapathKey } = plugged;
   return {
     name: port.name,
+    type: port.type,
     switch: owner?.name ?? '',
     slot,
     interface: interfaceName,
@@ -40,10 +40,6 @@ function location({ plugged, owner }: Place): NodePortInput {
     enabled: port.enabled,
     port_security: port.portSecurity.map(portSecurityText),
   };
-}
-
-function portSecurityText({ mac, addresses }: PortSecurityEntry): string {
-  return [mac, ...addresses.map(formatIpPrefix)].join(' ');
 }
 
 function problem(

@@ -36,7 +36,7 @@ import {
 } from './kernel-program.js';
 import { KernelTables } from './tables.js';
 import { KernelTracer } from './kernel-tracer.js';
-import type { RecordedStep, TraceSource } from '../trace/trace-source.js';
+import type { RecordedStep, TracedArrival, TraceSource } from '../trace/trace-source.js';
 import { hasTcx } from './tcx.js';
 
 export interface DataPlaneOptions {
@@ -250,14 +250,14 @@ export class KernelDataPlane implements DataPlane, LearningPlane, DropSource, Pr
     return testRun(this.#programFd('vif_ingress'), packet, context);
   }
 
-  trace(program: ProgramName, frame: Uint8Array, ifindex: number): readonly RecordedStep[] {
+  trace(arrival: TracedArrival): readonly RecordedStep[] {
     const file = this.#traceObject;
     this.#tracer ??= new KernelTracer(
       withKernelError(`read eBPF object ${file}`, () => readFileSync(file)),
       this.#generation.maps,
       this.#log,
     );
-    return this.#tracer.run(program, frame, ifindex);
+    return this.#tracer.run(arrival);
   }
 
   close(): void {

@@ -6,13 +6,17 @@ import {
   decodeTraceStep,
   encodeInterfaceKey,
   encodeMacKey,
+  encodeTunnelMetadata,
+  ipFamily,
   type TraceStep,
   traceEvent,
   traceStepSize,
+  tunnelMetadataSize,
 } from '../../generated/bpf/layouts.js';
-import { type ProgramName, tableNames } from '../data-plane.js';
+import { tableNames } from '../data-plane.js';
 import { insertTag, outerTag } from '../trace/tags.js';
-import type { RecordedStep } from '../trace/trace-source.js';
+import type { RecordedStep, TracedArrival } from '../trace/trace-source.js';
+import type { TunnelMetadata } from '../trace/tunnel-packet.js';
 import { kernelError } from './kernel-error.js';
 import { KernelMap } from './kernel-map.js';
 import { type LoadedObject, loadObject } from './kernel-object.js';
@@ -37,6 +41,7 @@ export class KernelTracer {
   readonly #live: ReadonlyMap<string, KernelMap>;
   readonly #fdb: KernelMap;
   readonly #activations: KernelMap;
+  readonly #arrival: KernelMap;
 
   /** `live`: file descriptors of the data plane's maps, open for as long as the tracer. Throws KernelError. */
   constructor(objectBytes: Uint8Array, live: ReadonlyMap<string, number>, log: Logger) {
@@ -45,14 +50,18 @@ export class KernelTracer {
     this.#live = new Map(Array.from(live, ([name, fd]) => [name, new KernelMap(name, fd)]));
     this.#fdb = new KernelMap('fdb', this.#fd(this.#object.maps, 'fdb'));
     this.#activations = new KernelMap('activations', this.#fd(this.#object.maps, 'activations'));
+    this.#arrival = new KernelMap('trace_arrival', this.#fd(this.#object.maps, 'trace_arrival'));
   }
 
-  /** What `program` does with a frame that comes from an interface of this network namespace. Throws KernelError. */
-  run(program: ProgramName, frame: Uint8Array, ifindex: number): readonly RecordedStep[] {
-    const asked = this.#learnAbout(frame, ifindex);
+  /** What the program does. Throws KernelError. */
+  run(arrival: TracedArrival): readonly RecordedStep[] {
+    const asked = this.#learnAbout(arrival);
     this.#takeOverActivations();
+    const noted =
+      arrival.tunnel === undefined ? Buffer.alloc(tunnelMetadataSize) : encodeNote(arrival.tunnel);
+    this.#arrival.update(Buffer.alloc(4), noted, 1);
     try {
-      return this.#follow(program, frame, ifindex);
+      return this.#follow(arrival);
     } finally {
       this.#fdb.delete(Buffer.concat(asked), asked.length);
       Array.from(this.#takeSteps());
@@ -60,14 +69,14 @@ export class KernelTracer {
   }
 
   /** Every run that the frame needs: a long flood takes several. */
-  #follow(program: ProgramName, frame: Uint8Array, ifindex: number): readonly RecordedStep[] {
+  #follow({ program, frame, ifindex }: TracedArrival): readonly RecordedStep[] {
     const steps: RecordedStep[] = [];
     let again: { frame: Uint8Array; context: TestContext } | undefined = { frame, context: { ifindex } };
     for (let runs = 0; again !== undefined && runs < mostRuns; runs++) {
       testRun(this.#fd(this.#object.programs, program), again.frame, again.context);
       again = undefined;
       for (const step of this.#takeSteps()) {
-        const recorded = { ...step, frame: frameOf(step) };
+        const recorded = recordedStep(step);
         if (step.event === traceEvent.TRACE_AGAIN)
           again = { frame: recorded.frame, context: { ifindex, mark: step.mark } };
         else if (runs === 0 || isResult(step.event)) steps.push(recorded);
@@ -95,7 +104,7 @@ export class KernelTracer {
    * Copies what is learnt of the frame's source and destination on the switches of the interface's ports. The keys, which
    * are all that a program asks for or writes.
    */
-  #learnAbout(frame: Uint8Array, ifindex: number): readonly Buffer[] {
+  #learnAbout({ frame, ifindex }: TracedArrival): readonly Buffer[] {
     const keys: Buffer[] = [];
     const vlanIds = new Set([0, (outerTag(frame)?.tci ?? 0) & 0xfff]);
     for (const vlanId of vlanIds) {
@@ -132,11 +141,48 @@ export class KernelTracer {
   }
 }
 
+const results: readonly number[] = [
+  traceEvent.TRACE_DELIVER,
+  traceEvent.TRACE_TUNNEL,
+  traceEvent.TRACE_DROP,
+  traceEvent.TRACE_EGRESS_PORT_SECURITY,
+];
+
 /** What a run that goes on with a flood may add. */
 function isResult(event: number): boolean {
-  return (
-    event === traceEvent.TRACE_DELIVER || event === traceEvent.TRACE_TUNNEL || event === traceEvent.TRACE_DROP
-  );
+  return results.includes(event);
+}
+
+function recordedStep(step: TraceStep): RecordedStep {
+  const { event, slot, detail, tunnel } = step;
+  const said = { event, slot, detail, frame: frameOf(step) };
+  return event === traceEvent.TRACE_TUNNEL && tunnel.family !== 0
+    ? { ...said, tunnel: decodeNote(tunnel) }
+    : said;
+}
+
+function decodeNote({ vni, family, optionsLength, ...note }: TraceStep['tunnel']): TunnelMetadata {
+  const length = family === ipFamily.FAMILY_IP6 ? 16 : 4;
+  return {
+    vni,
+    source: note.source.subarray(0, length),
+    destination: note.destination.subarray(0, length),
+    options: note.options.subarray(0, optionsLength),
+  };
+}
+
+function encodeNote({ vni, source, destination, options }: TunnelMetadata): Buffer {
+  const padded = (bytes: Uint8Array, length: number): Uint8Array =>
+    Uint8Array.from({ length }, (_, index) => bytes[index] ?? 0);
+  const encoded = encodeTunnelMetadata({
+    vni,
+    family: source.length === 16 ? ipFamily.FAMILY_IP6 : ipFamily.FAMILY_IP4,
+    optionsLength: options.length,
+    source: padded(source, 16),
+    destination: padded(destination, 16),
+    options: padded(options, 8),
+  });
+  return Buffer.from(encoded);
 }
 
 function frameOf({ frame, length, vlan }: TraceStep): Uint8Array {

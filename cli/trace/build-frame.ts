@@ -1,24 +1,35 @@
 import { bigEndian } from './fields.js';
-import type { Microflow } from './microflow.js';
+import { fragment, type Microflow } from './microflow.js';
 
 type Values = Microflow['values'];
 
-const etherTypes = { ip4: 0x0800, arp: 0x0806, vlan: 0x8100, ip6: 0x86dd } as const;
-const protocols = { icmp4: 1, tcp: 6, udp: 17, icmp6: 58, sctp: 132 } as const;
+const etherTypes = { ip4: 0x0800, arp: 0x0806, rarp: 0x8035, vlan: 0x8100, ip6: 0x86dd } as const;
+const protocols = { icmp4: 1, igmp: 2, tcp: 6, udp: 17, fragment: 44, icmp6: 58, sctp: 132 } as const;
 const linkLayerOptions = { 'nd.sll': 1, 'nd.tll': 2 } as const;
 const solicitedAndOverride = 0x60;
+/** In vlan.tci, where OVN notes that there is a tag; in a frame it is the drop eligible indicator, which OVN has no name for. */
+const tagPresent = 0x1000;
 /** What is behind the header of a frame of which nothing is said. */
 const emptyPayload = new Uint8Array(46);
+/** What is behind the first 4 bytes of ICMPv6 messages, by type (RFC 4443, 4861, 2710, 3810). */
+const icmp6Lengths: Readonly<Record<number, number>> = {
+  130: 20,
+  131: 20,
+  132: 20,
+  133: 4,
+  134: 12,
+  135: 20,
+  136: 20,
+};
+/** Of fragments offsets count, in bytes. */
+const fragmentUnit = 8;
+const moreFragments = 0x2000;
 
 /** The frame that a microflow determines; lengths and checksums are right, everything else that is not said is zero. */
 export function buildFrame({ values }: Microflow): Uint8Array {
   const type = number(values, 'eth.type');
-  const tag = ['vlan.vid', 'vlan.pcp'].some((name) => values.has(name))
-    ? [
-        bigEndian(etherTypes.vlan, 2),
-        bigEndian((number(values, 'vlan.pcp') << 13) | number(values, 'vlan.vid'), 2),
-      ]
-    : [];
+  const tci = number(values, 'vlan.tci');
+  const tag = tci === 0 ? [] : [bigEndian(etherTypes.vlan, 2), bigEndian(tci & ~tagPresent, 2)];
   return concat(
     bytes(values, 'eth.dst', 6),
     bytes(values, 'eth.src', 6),
@@ -29,21 +40,39 @@ export function buildFrame({ values }: Microflow): Uint8Array {
 }
 
 function payload(values: Values, type: number): Uint8Array {
-  if (type === etherTypes.arp) return arp(values);
+  if (type === etherTypes.arp) return arp(values, 'arp');
+  if (type === etherTypes.rarp) return arp(values, 'rarp');
   if (type === etherTypes.ip4) return ip4(values);
   if (type === etherTypes.ip6) return ip6(values);
   return emptyPayload;
 }
 
-function arp(values: Values): Uint8Array {
+function arp(values: Values, protocol: 'arp' | 'rarp'): Uint8Array {
   return concat(
     Uint8Array.of(0, 1, 8, 0, 6, 4),
-    bytes(values, 'arp.op', 2),
-    bytes(values, 'arp.sha', 6),
-    bytes(values, 'arp.spa', 4),
-    bytes(values, 'arp.tha', 6),
-    bytes(values, 'arp.tpa', 4),
+    bytes(values, `${protocol}.op`, 2),
+    bytes(values, `${protocol}.sha`, 6),
+    bytes(values, `${protocol}.spa`, 4),
+    bytes(values, `${protocol}.tha`, 6),
+    bytes(values, `${protocol}.tpa`, 4),
   );
+}
+
+/** What the IP packet holds of a datagram; of a fragment as little as can be. Its checksum is that of what is there. */
+function pieceOf(values: Values, datagram: () => Uint8Array): Uint8Array {
+  const kind = BigInt(number(values, 'ip.frag'));
+  if ((kind & fragment.later) !== 0n) return new Uint8Array(fragmentUnit);
+  const whole = datagram();
+  const missing = (kind & fragment.any) === 0n ? 0 : -whole.length & (fragmentUnit - 1);
+  return concat(whole, new Uint8Array(missing));
+}
+
+/** Which fragment it is, in units of 8 bytes, and whether there are more. */
+function fragmentOf(values: Values): { readonly offset: number; readonly more: boolean } | undefined {
+  const kind = BigInt(number(values, 'ip.frag'));
+  if ((kind & fragment.any) === 0n) return undefined;
+  const isLater = (kind & fragment.later) !== 0n;
+  return { offset: isLater ? 1 : 0, more: !isLater };
 }
 
 function ip4(values: Values): Uint8Array {
@@ -51,11 +80,13 @@ function ip4(values: Values): Uint8Array {
   const protocol = number(values, 'ip.proto');
   const pseudo = (length: number): Uint8Array =>
     concat(addresses, Uint8Array.of(0, protocol), bigEndian(length, 2));
-  const body = transport(values, protocol, pseudo);
+  const body = pieceOf(values, () => transport(values, protocol, pseudo));
+  const { offset = 0, more = false } = fragmentOf(values) ?? {};
   const header = concat(
     Uint8Array.of(0x45, trafficClass(values)),
     bigEndian(20 + body.length, 2),
-    new Uint8Array(4),
+    new Uint8Array(2),
+    bigEndian((more ? moreFragments : 0) | offset, 2),
     Uint8Array.of(number(values, 'ip.ttl'), protocol, 0, 0),
     addresses,
   );
@@ -68,9 +99,19 @@ function ip6(values: Values): Uint8Array {
   const protocol = number(values, 'ip.proto');
   const pseudo = (length: number): Uint8Array =>
     concat(addresses, bigEndian(length, 4), Uint8Array.of(0, 0, 0, protocol));
-  const body = transport(values, protocol, pseudo);
+  const piece = pieceOf(values, () => transport(values, protocol, pseudo));
+  const place = fragmentOf(values);
+  const extension =
+    place &&
+    concat(
+      Uint8Array.of(protocol, 0),
+      bigEndian((place.offset << 3) | Number(place.more), 2),
+      new Uint8Array(4),
+    );
+  const body = concat(extension ?? new Uint8Array(0), piece);
   const start = 6 * 2 ** 28 + trafficClass(values) * 2 ** 20 + number(values, 'ip6.label');
-  const rest = Uint8Array.of(protocol, number(values, 'ip.ttl'));
+  const next = extension === undefined ? protocol : protocols.fragment;
+  const rest = Uint8Array.of(next, number(values, 'ip.ttl'));
   return concat(bigEndian(start, 4), bigEndian(body.length, 2), rest, addresses, body);
 }
 
@@ -81,6 +122,7 @@ function trafficClass(values: Values): number {
 function transport(values: Values, protocol: number, pseudo: (length: number) => Uint8Array): Uint8Array {
   const ports = (name: string): Uint8Array =>
     concat(bytes(values, `${name}.src`, 2), bytes(values, `${name}.dst`, 2));
+  const unsummed = (): Uint8Array => new Uint8Array(0);
   switch (protocol) {
     case protocols.tcp: {
       const flags = bigEndian(0x5000 | number(values, 'tcp.flags'), 2);
@@ -94,12 +136,12 @@ function transport(values: Values, protocol: number, pseudo: (length: number) =>
     }
     case protocols.sctp:
       return concat(ports('sctp'), new Uint8Array(8));
-    case protocols.icmp4:
-      return withChecksum(
-        concat(bytes(values, 'icmp4.type', 1), bytes(values, 'icmp4.code', 1), new Uint8Array(6)),
-        2,
-        () => new Uint8Array(0),
-      );
+    case protocols.icmp4: {
+      const start = concat(bytes(values, 'icmp4.type', 1), bytes(values, 'icmp4.code', 1));
+      return withChecksum(concat(start, new Uint8Array(6)), 2, unsummed);
+    }
+    case protocols.igmp:
+      return withChecksum(new Uint8Array(8), 2, unsummed);
     case protocols.icmp6:
       return withChecksum(icmp6(values), 2, pseudo);
     default:
@@ -111,12 +153,11 @@ function icmp6(values: Values): Uint8Array {
   const type = number(values, 'icmp6.type');
   const start = concat(Uint8Array.of(type), bytes(values, 'icmp6.code', 1), new Uint8Array(2));
   if (!values.has('nd.target') && !values.has('nd.sll') && !values.has('nd.tll'))
-    return concat(start, new Uint8Array(type === 135 || type === 136 ? 20 : 4));
+    return concat(start, new Uint8Array(icmp6Lengths[type] ?? 4));
   const flags = Uint8Array.of(type === 136 ? solicitedAndOverride : 0, 0, 0, 0);
-  const options = Object.entries(linkLayerOptions).map(([name, option]) => {
-    const mac = values.get(name);
-    return mac === undefined ? new Uint8Array(0) : concat(Uint8Array.of(option, 1), mac);
-  });
+  const options = Object.entries(linkLayerOptions).map(([name, option]) =>
+    values.has(name) ? concat(Uint8Array.of(option, 1), bytes(values, name, 6)) : new Uint8Array(0),
+  );
   return concat(start, flags, bytes(values, 'nd.target', 16), ...options);
 }
 
@@ -139,11 +180,12 @@ function checksum(content: Uint8Array): number {
 }
 
 function bytes(values: Values, name: string, length: number): Uint8Array {
-  return values.get(name) ?? new Uint8Array(length);
+  return bigEndian(values.get(name) ?? 0n, length);
 }
 
+/** Of fields of at most 32 bits. */
 function number(values: Values, name: string): number {
-  return (values.get(name) ?? new Uint8Array(0)).reduce((value, byte) => value * 256 + byte, 0);
+  return Number(values.get(name) ?? 0n);
 }
 
 function concat(...parts: readonly Uint8Array[]): Uint8Array {

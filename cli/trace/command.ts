@@ -14,6 +14,8 @@ export interface TraceSettings {
   /** More packets than one: a capture file instead of a microflow, and the port that sends them. */
   readonly pcap?: string;
   readonly inport?: string;
+  /** Where it starts, when the port is on several nodes: a chassis name or hostname. */
+  readonly node?: string;
   readonly detailed?: boolean;
 }
 
@@ -51,12 +53,12 @@ function plainHop({ node, outcome }: Hop): object {
 }
 
 /** `[SWITCH] MICROFLOW`, or `[SWITCH]` with a capture. */
-function readPackets(words: readonly string[], { pcap, inport }: TraceSettings): Packets {
+function readPackets(words: readonly string[], { pcap, inport, node }: TraceSettings): Packets {
   const wanted = pcap === undefined ? 2 : 1;
   if (words.length > wanted || (pcap === undefined && words.length === 0))
     throw new IovnError('usage', 'a trace takes [SWITCH] MICROFLOW, or [SWITCH] --pcap FILE --inport PORT');
   const name = words.length === wanted ? words[0] : undefined;
-  const owner = name === undefined ? {} : { switch: name };
+  const owner = { ...(name !== undefined && { switch: name }), ...(node !== undefined && { node }) };
   if (pcap === undefined) {
     const flow = parseMicroflow(words.at(-1) ?? '');
     return { origin: { port: flow.inport, ...owner }, frames: [buildFrame(flow)] };

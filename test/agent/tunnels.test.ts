@@ -24,6 +24,7 @@ import {
   decodeTunnelEndpoint,
   decodeTunnelEndpointKey,
 } from '../../generated/bpf/layouts.js';
+import { makeLink } from './support/fake-devices.js';
 import { vif } from './support/vif.js';
 
 const encap = (type: string, ip: string) => ({ type, ip, options: {} });
@@ -367,16 +368,15 @@ test('what a port at several places sends to other nodes goes by tunnels, also w
   const wayOf = (more: Partial<PortIntent>): number => {
     const localnet = port('ln', 9, '', { type: 'localnet', networkName: 'net' });
     const intent = intentOf([port('lp1', 1, 'hv1', more), port('lp2', 2, 'hv2'), localnet], hosts);
-    const device = makeLink('tap1', 5);
-    const vif = { row: {} as never, name: 'tap1', ifaceId: 'lp1', device, error: undefined };
+    const interfaces = [vif('lp1', 5)];
     const uplink = { interfaceName: 'eth1', device: makeLink('eth1', 6), awaits: [] };
-    const localPorts = [...findLocalPorts(intent, [vif], 'hv1'), ...localPort(intent, localnet, uplink, '')];
+    const localPorts = [...findLocalPorts(intent, interfaces, 'hv1'), ...localPort(intent, localnet, uplink, '')];
     const slots = new Map<SlotKey, number>([
       ['7/1', 1],
       ['7/9', 2],
     ]);
     const plan = planTunnels(intent, geneveOnly, underlay, new Map());
-    const { tables } = computeDesired(intent, [vif], localPorts, slots, plan);
+    const { tables } = computeDesired(intent, interfaces, localPorts, slots, plan);
     const value = tables.get('ports')?.get(Buffer.from(encodeUint32(1)).toString('hex'));
     return decodePort(value ?? new Uint8Array()).localnetSlot;
   };

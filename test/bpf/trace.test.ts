@@ -1,6 +1,7 @@
 import test, { type ExecutionContext } from 'ava';
 
 import type { RecordedStep } from '../../agent/trace/trace-source.js';
+import type { TunnelMetadata } from '../../agent/trace/tunnel-packet.js';
 import { type Ifindex, macBytes } from '../../common/addresses.js';
 import {
   constants,
@@ -19,7 +20,7 @@ import { datapathKey, ip4Of, macOf, TestSwitch } from './switch.js';
 
 enterPrivateNamespaces();
 
-const { PORT_ENABLED, PORT_LEARNS } = portFlags;
+const { PORT_ENABLED, PORT_LEARNS, PORT_LOCALNET } = portFlags;
 const nested = { slot: 9, vlanId: 42 } as const;
 const names = new Map<number, string>(
   Object.entries(traceEvent).map(([name, number]) => [number, name.slice('TRACE_'.length).toLowerCase()]),
@@ -33,7 +34,7 @@ function tracerOf(t: ExecutionContext, sw: TestSwitch) {
   const tracer = sw.harness.openTracer();
   t.teardown(() => tracer.close());
   return (port: number, frame: Uint8Array): readonly RecordedStep[] =>
-    tracer.run('vif_ingress', frame, sw.deviceOf(port));
+    tracer.run({ program: 'vif_ingress', frame, ifindex: sw.deviceOf(port) });
 }
 
 /** `event slot detail`, and the name of a drop's reason. */
@@ -54,6 +55,16 @@ test('a trace tells each decision about a unicast frame, and its bytes at the en
   t.deepEqual(told(steps), ['from_port 1 11', 'port_security 1 0', 'unicast 2 12', delivered]);
   t.deepEqual(steps.at(-1)?.frame, frame);
   t.deepEqual(told(trace(1, ping(1, macOf(2), ip4Of(7)))), ['from_port 1 11', 'drop 1 port_security_ip4']);
+  sw.secure(2, ip4Of(2));
+  const passed = 'egress_port_security 2 0';
+  t.deepEqual(told(trace(1, frame)), [
+    'from_port 1 11',
+    'port_security 1 0',
+    'unicast 2 12',
+    passed,
+    delivered,
+  ]);
+  t.true(told(trace(1, ping(1, broadcast))).includes(passed));
 });
 
 test('a trace sees what changes in the tables', (t) => {
@@ -168,7 +179,7 @@ test('a flood of more members than one run serves is told to its end', (t) => {
   harness.putGroup(datapathKey, constants.MULTICAST_FLOOD, [1, ...members]);
   const tracer = harness.openTracer();
   t.teardown(() => tracer.close());
-  const steps = tracer.run('vif_ingress', ping(1, broadcast), device);
+  const steps = tracer.run({ program: 'vif_ingress', frame: ping(1, broadcast), ifindex: device });
   const delivered = steps.filter(({ event }) => event === traceEvent.TRACE_DELIVER);
   t.deepEqual(
     delivered.map(({ slot }) => slot),
@@ -185,10 +196,16 @@ function padded(text: string): Uint8Array {
 }
 
 /** Tells the node of `sw` where it is itself, and that port `port` is behind the tunnel to the other. */
-function connect(sw: TestSwitch, local: string, remote: string, port: number, ifindex: Ifindex): void {
+function connect(
+  sw: TestSwitch,
+  local: string,
+  remote: string,
+  port: number,
+  ifindex: Ifindex,
+  type: number,
+): void {
   const { harness } = sw;
   const family = ipFamily.FAMILY_IP4;
-  const type = tunnelType.TUNNEL_GENEVE;
   harness.put('tunnels', underlay.tunnel, {
     remote: padded(remote),
     local: padded(local),
@@ -216,26 +233,109 @@ function connect(sw: TestSwitch, local: string, remote: string, port: number, if
   harness.put('remote_members', { ...group, tunnel: underlay.tunnel }, { nextTunnel: 0 });
 }
 
-for (const [what, destination] of [
-  ['unicast', macOf(2)],
-  ['broadcast', broadcast],
+for (const [name, type, program] of [
+  ['Geneve', tunnelType.TUNNEL_GENEVE, 'tunnel_ingress'],
+  ['VXLAN', tunnelType.TUNNEL_VXLAN, 'vxlan_ingress'],
 ] as const) {
-  test(`what leaves through a tunnel goes on at the other node, ${what}`, (t) => {
+  test(`what leaves through a tunnel goes on at the other node, ${name}`, (t) => {
     const [here, there] = [TestSwitch.open(t, 1), TestSwitch.open(t, 2)];
-    const device = createDevice(`wire-${what.slice(0, 4)}`);
-    connect(here, underlay.here, underlay.there, 2, device);
+    const device = createDevice(`wire-${name}`);
+    connect(here, underlay.here, underlay.there, 2, device, type);
     there.harness.remove('destinations', { datapathKey, mac: macBytes(mac(macOf(1))) });
-    connect(there, underlay.there, underlay.here, 1, device);
+    connect(there, underlay.there, underlay.here, 1, device, type);
     there.harness.putGroup(datapathKey, constants.MULTICAST_FLOOD, [2]);
-    const frame = ping(1, destination);
-    const out = tracerOf(t, here)(1, frame).at(-1);
-    t.is(out?.event, traceEvent.TRACE_TUNNEL);
-    t.is(out?.detail, underlay.tunnel);
-    const arrival = there.harness.openTracer();
-    t.teardown(() => arrival.close());
-    const steps = arrival.run('tunnel_ingress', out?.frame ?? new Uint8Array(0), device);
-    const to = what === 'unicast' ? 12 : constants.MULTICAST_FLOOD;
-    t.deepEqual(told(steps), [`from_tunnel ${to} 11`, `deliver 2 ${there.deviceOf(2)}`]);
-    t.deepEqual(steps.at(-1)?.frame, frame);
+    const send = tracerOf(t, here);
+    const receiver = there.harness.openTracer();
+    t.teardown(() => receiver.close());
+    const arrive = (frame: Uint8Array, tunnel?: TunnelMetadata): readonly RecordedStep[] =>
+      receiver.run({ program, ifindex: device, frame, ...(tunnel && { tunnel }) });
+    const delivered = `deliver 2 ${there.deviceOf(2)}`;
+    /* VXLAN has no room for the ingress port. */
+    const sender = name === 'VXLAN' ? 0 : 11;
+    for (const [destination, key] of [
+      [macOf(2), 12],
+      [broadcast, constants.MULTICAST_FLOOD],
+    ] as const) {
+      const frame = ping(1, destination);
+      const out = send(1, frame).at(-1);
+      t.is(out?.event, traceEvent.TRACE_TUNNEL);
+      t.is(out?.detail, underlay.tunnel);
+      t.is(out?.tunnel === undefined, name === 'Geneve');
+      const steps = arrive(out?.frame ?? new Uint8Array(0), out?.tunnel);
+      t.deepEqual(told(steps), [`from_tunnel ${sender * 2 ** 16 + key} ${datapathKey}`, delivered]);
+      t.deepEqual(steps.at(-1)?.frame, frame);
+    }
+    if (name === 'Geneve') return;
+    const tunnel = {
+      vni: 12 * 2 ** 12 + datapathKey,
+      source: ip(underlay.here),
+      destination: ip(underlay.there),
+      options: new Uint8Array(0),
+    };
+    const last = (changed: Partial<TunnelMetadata>): string | undefined =>
+      told(arrive(ping(1, macOf(2)), { ...tunnel, ...changed })).at(-1);
+    t.is(last({}), delivered);
+    t.is(last({ source: ip('192.0.2.77') }), 'drop 0 tunnel_unknown_source');
+    t.is(last({ vni: 19 * 2 ** 12 + datapathKey }), 'drop 0 tunnel_unknown_port');
+    t.is(last({ source: ip('fd00::1'), destination: ip('fd00::2') }), 'drop 0 tunnel_unknown_source');
+    t.deepEqual(
+      told(arrive(ping(1, macOf(2)))),
+      ['drop 0 tunnel_malformed'],
+      'nothing is left of those before',
+    );
   });
 }
+
+test('what comes from a physical network, and what leaves for it', (t) => {
+  const sw = TestSwitch.open(t, 3);
+  const [localnet, vlanId] = [3, 100];
+  const uplink = sw.deviceOf(localnet);
+  const flags = PORT_ENABLED | PORT_LOCALNET | PORT_LEARNS;
+  sw.harness.remove('ports_by_interface', { ifindex: uplink, vlanId: 0 });
+  sw.harness.put('ports_by_interface', { ifindex: uplink, vlanId }, localnet);
+  sw.harness.put('ports', localnet, {
+    datapathKey,
+    portKey: 13,
+    ifindex: uplink,
+    flags,
+    vlanId,
+    localnetSlot: localnet,
+  });
+  const tracer = sw.harness.openTracer();
+  t.teardown(() => tracer.close());
+  const outside = '02:66:00:00:00:01';
+  const arrive = (frame: Uint8Array): readonly string[] =>
+    told(tracer.run({ program: 'uplink_ingress', frame, ifindex: uplink }));
+  const from = (destination: string): Uint8Array =>
+    ethernet(
+      { source: outside, destination, vlan: vlanId },
+      ipv4({ source: '10.0.0.200', destination: ip4Of(1) }, icmp()),
+    );
+  const before = sw.harness.contents();
+  const learnt = ['from_port 3 13', 'learn 3 13'];
+  t.deepEqual(arrive(from(macOf(1))), [...learnt, 'unicast 1 0', `deliver 1 ${sw.deviceOf(1)}`]);
+  t.deepEqual(arrive(from(broadcast)), [
+    ...learnt,
+    `flood 3 ${constants.MULTICAST_FLOOD}`,
+    `deliver 1 ${sw.deviceOf(1)}`,
+    `deliver 2 ${sw.deviceOf(2)}`,
+    'to_host 3 0',
+  ]);
+  t.deepEqual(arrive(ping(1, macOf(2))), ['to_host 0 0'], 'without the tag it is another network’s');
+  const multicast = ethernet(
+    { source: '03:00:00:00:00:01', destination: macOf(1), vlan: vlanId },
+    ipv4({ source: '10.0.0.200', destination: ip4Of(1) }, icmp()),
+  );
+  t.deepEqual(arrive(multicast), ['from_port 3 13', 'drop 3 multicast_source']);
+  t.deepEqual(sw.harness.contents(), before);
+
+  const out = tracer.run({ program: 'vif_ingress', frame: ping(1, broadcast), ifindex: sw.deviceOf(1) });
+  const left = out.filter(({ event, slot }) => event === traceEvent.TRACE_DELIVER && slot === localnet);
+  t.deepEqual(
+    left[0]?.frame,
+    ethernet(
+      { source: macOf(1), destination: broadcast, vlan: vlanId },
+      ipv4({ source: ip4Of(1), destination: ip4Of(2) }, icmp()),
+    ),
+  );
+});

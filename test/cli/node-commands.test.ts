@@ -74,6 +74,7 @@ const drop: DropInput = {
   row_uuid: 'uuid-of-lp1',
   row_name: 'lp1',
   row_column: 'port_security',
+  row_entries: ['02:00:00:00:00:01 10.0.0.1'],
 };
 const ports: NodeReplyInput = {
   ports: {
@@ -124,7 +125,7 @@ test('drops: where, why, since when, who decided, and the last packet', async (t
   const output = await listDrops(fleet({ hv1: [{ drops: { drops: [drop] } }] }), {});
   t.is(
     line(output, 'port_security_ip4'),
-    'hv1 lp1 sw0 from port port_security_ip4 9 10 min ago 2 s ago Logical_Switch_Port lp1 port_security a > b, IPv4',
+    'hv1 lp1 sw0 from port port_security_ip4 9 10 min ago 2 s ago Logical_Switch_Port lp1 port_security "02:00:00:00:00:01 10.0.0.1" a > b, IPv4',
   );
   const [json] = JSON.parse(output.json) as { node: string; drops: { packets: number; head: string }[] }[];
   t.like(json, { node: 'hv1' });
@@ -282,7 +283,7 @@ test('why: one page, with the row that decides and what can be done', async (t) 
   t.is(line(output, 'Nothing'), 'Nothing is known to be wrong with it.');
   t.is(
     line(output, 'from port'),
-    'port_security_ip4 from port 9 10 min ago 2 s ago Logical_Switch_Port lp1 (uuid-of-lp1) port_security',
+    'port_security_ip4 from port 9 10 min ago 2 s ago Logical_Switch_Port lp1 uuid-of-lp1 port_security "02:00:00:00:00:01 10.0.0.1"',
   );
   t.is(line(output, 'last:'), 'last: a > b, IPv4');
   t.regex(line(output, 'ovn-nbctl'), /^- .*ovn-nbctl lsp-set-port-security lp1 …$/);

@@ -69,6 +69,7 @@ const refusal = reply({
         ...row,
         row_name: 'vm2',
         row_column: 'port_security',
+        row_entries: ['0a:00:00:00:00:02 10.0.0.2', '0a:00:00:00:00:03'],
       },
     ],
   },
@@ -81,12 +82,12 @@ test('a page tells hop by hop who decided what, and who gets it', async (t) => {
     'packet: 60 bytes',
     'hv1 vif_ingress tap1',
     `  from                  vm1 of switch sw0 (Logical_Switch_Port vm1 ${uuid})`,
-    '  L2 switch             → multicast group 32768',
+    '  L2 switch             → multicast group _MC_flood (32768)',
     '  output                → vm3 on tap3, 3 bytes',
     '  tunnel                → node hv2, 2 bytes',
     'hv2 tunnel_ingress',
     '  from                  vm1 through the tunnel, to key 32768',
-    `  drop                  egress_port_security_mac: not in port security, by vm2 (Logical_Switch_Port vm2 ${uuid} port_security)`,
+    `  drop                  egress_port_security_mac: not in port security, by vm2 (Logical_Switch_Port vm2 ${uuid} port_security "0a:00:00:00:00:02 10.0.0.2", "0a:00:00:00:00:03")`,
     'output: to vm3 on tap3 of hv1, 3 bytes',
   ]);
   t.is(status, 0);
@@ -145,4 +146,73 @@ test('the frames of a capture are traced one after the other', async (t) => {
     client.asked.map(([, length]) => length),
     [60, 2, 64, 2],
   );
+});
+
+/** ln0 is a localnet port on hv1 and hv2, vm1 is on hv1; what leaves by ln0 is taken by vm2 on hv2. */
+function provider(): NodeClient & { readonly asked: string[] } {
+  const asked: string[] = [];
+  const holders: Readonly<Record<string, readonly string[]>> = { ln0: ['hv2', 'hv1'], vm1: ['hv1'] };
+  const security = { ...row, row_name: 'vm2', row_column: 'port_security', row_entries: ['a b'] };
+  const taken = [
+    { event: 'from port', port: 'ln0', switch: 'sw0' },
+    { event: 'unicast', port: 'vm2', text: 'learnt' },
+    { event: 'egress port security', port: 'vm2', ...security },
+    { event: 'deliver', port: 'vm2', interface: 'tap2', frame: packet },
+  ];
+  return {
+    asked,
+    async *ask(query, node = '') {
+      await Promise.resolve();
+      if (query.ports) {
+        const { port: name = '' } = query.ports;
+        const type = name === 'ln0' ? 'localnet' : '';
+        for (const holder of holders[name] ?? [])
+          if (node === '' || node === holder)
+            yield { node: holder, outcome: reply({ ports: { ports: [{ name, switch: 'sw0', type }] } }) };
+        if (name === 'ln0' && node === '') yield { node: 'hv3', outcome: { error: 'gone for 5 s' } };
+        return;
+      }
+      const from = query.trace?.port ?? '';
+      asked.push(`${node} ${from} ${query.trace?.frame?.length ?? 0}`);
+      const leaves = { event: 'uplink', port: 'ln0', interface: 'eth1', frame: Uint8Array.of(7, 7) };
+      const program = from === 'ln0' ? 'uplink_ingress' : 'vif_ingress';
+      const steps = from === 'vm1' ? [leaves] : node === 'hv2' ? taken : [{ event: 'to host' }];
+      yield { node, outcome: reply({ trace: { program, steps } }) };
+    },
+    close: () => undefined,
+  };
+}
+
+test('what leaves by a localnet port is followed to the other nodes on its network', async (t) => {
+  const client = provider();
+  const { lines, status } = await tracePackets(client, false, ['sw0', flow], {});
+  t.deepEqual(lines, [
+    'packet: 60 bytes',
+    'hv1 vif_ingress',
+    '  uplink                → the physical network by ln0 on eth1, 2 bytes',
+    'hv2 uplink_ingress',
+    '  from                  ln0 of switch sw0',
+    '  L2 switch             → vm2, learnt',
+    `  egress port security  pass, to vm2 (Logical_Switch_Port vm2 ${uuid} port_security "a b")`,
+    '  output                → vm2 on tap2, 3 bytes',
+    'hv3: not known: gone for 5 s',
+    'output: to the physical network by ln0 on eth1 of hv1, 2 bytes',
+    'output: to vm2 on tap2 of hv2, 3 bytes',
+  ]);
+  t.is(status, 3);
+  t.deepEqual(client.asked, ['hv1 vm1 60', 'hv2 ln0 2']);
+  const local = await tracePackets(provider(), true, [flow], {});
+  t.true(local.lines.includes('others on the network of ln0: not known: only this node is asked'));
+});
+
+test('what comes from a physical network comes to every node on it, or to the one that is named', async (t) => {
+  const client = provider();
+  const outside = 'inport == "ln0" && eth.type == 0x88b5';
+  const { lines } = await tracePackets(client, false, [outside], {});
+  t.deepEqual(client.asked, ['hv1 ln0 60', 'hv2 ln0 60']);
+  t.true(lines.includes('  host                  it goes on to the host'));
+  t.true(lines.includes('hv3: not known: gone for 5 s'));
+  const one = provider();
+  await tracePackets(one, false, [outside], { node: 'hv2' });
+  t.deepEqual(one.asked, ['hv2 ln0 60']);
 });

@@ -128,7 +128,7 @@ export class DataPlane {
     frame: Uint8Array,
     ifindex: number,
   ): { readonly outputs: readonly string[]; readonly drops: readonly string[]; readonly frame: string } {
-    const steps = this.#tracer.run('vif_ingress', frame, ifindex);
+    const steps = this.#tracer.run({ program: 'vif_ingress', frame, ifindex });
     const ports = new Map(Array.from(this.#slots, ([port, slot]) => [slot, port]));
     const delivered = steps.filter(({ event }) => event === traceEvent.TRACE_DELIVER);
     const dropped = steps.filter(({ event, slot }) => event === traceEvent.TRACE_DROP && ports.has(slot));

@@ -69,7 +69,7 @@ test.serial('a VM with a wrong address: what is dropped, by which row, and as it
   t.regex(
     why.stdout,
     new RegExp(
-      `port_security_arp .*Logical_Switch_Port vm2 \\(${drop?.row_uuid ?? '-'}\\) port_security$`,
+      `port_security_arp .*Logical_Switch_Port vm2 ${drop?.row_uuid ?? '-'} port_security "02:00:00:00:00:02 10.0.0.2"$`,
       'm',
     ),
   );
