@@ -185,7 +185,7 @@ export class Agent {
 
   /** Waits for the local database for as long as it takes: until it has been read nothing is changed. */
   async #reconcile(): Promise<void> {
-    const { dataPlane, devices, log } = this.#options;
+    const { settings, dataPlane, devices, log } = this.#options;
     const signal = AbortSignal.any([this.#work.signal, this.#life.signal]);
     const isRead = await this.#database.populated(signal).then(
       () => true,
@@ -199,6 +199,7 @@ export class Agent {
       controller: this.#session,
       observer: this.#inspection.observed(this.#observer),
       osHostname: os.hostname(),
+      geneve: settings.geneve,
       now: Date.now,
       driftIntervalMs,
       retryMs,

@@ -115,8 +115,8 @@ static __always_inline int flood_remote(struct __sk_buff *skb, const struct port
 		.skb = skb,
 		.passage = { .datapath_key = from->datapath_key, .from_key = from->port_key, .to_key = group_key },
 		.from_slot = from_slot,
-		/* Geneve comes last: it makes a tunnel packet of the frame, of which the others need the original. */
-		.type = TUNNEL_VXLAN,
+		/* Then those for which a tunnel packet is made here: of that the devices can make nothing. */
+		.by_device = true,
 		.frame_length = skb->len + (skb->vlan_present ? sizeof(struct vlan_tag) : 0),
 		.ethertype = ethernet->type,
 		.failure = VERDICT_PASS,

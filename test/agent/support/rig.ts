@@ -80,6 +80,7 @@ export class Rig {
         portInstalled: (seconds) => void this.portUpSeconds.push(seconds),
       },
       osHostname: 'host.example',
+      geneve: 'program',
       now: () => 1_700_000_000_000,
       driftIntervalMs,
       retryMs: 1,
