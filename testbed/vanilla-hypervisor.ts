@@ -6,7 +6,7 @@ import { type Daemon, runOk } from './process.js';
 import type { Testbed } from './testbed.js';
 import { connectToUnderlay, underlayBridge as centralBridge, underlayInterface } from './underlay.js';
 import type { VmHost } from './vm-host.js';
-import { waitFor } from './wait.js';
+import { patience, waitFor } from './wait.js';
 
 /** The bridge through which Open vSwitch's own datapath reaches the underlay; it has the tunnel endpoint's address. */
 const underlayBridge = 'br-phys';
@@ -123,7 +123,7 @@ export class VanillaHypervisor implements VmHost {
   }
 
   async vsctl(...args: string[]): Promise<string> {
-    return (await runOk(['ovs-vsctl', `--db=${this.remote}`, '--timeout=20', ...args])).trim();
+    return (await runOk(['ovs-vsctl', `--db=${this.remote}`, `--timeout=${20 * patience}`, ...args])).trim();
   }
 
   /** The VM's end gets no checksum offload: see above. */
