@@ -17,6 +17,7 @@ import type { LocalNode } from './local-node.js';
 import { addCollectedMetrics, addConnectionMetrics, createObserver } from './metrics.js';
 import { type ControllerOutlet, type KnownIntent, Reconciler, type ReconcilerView } from './reconciler.js';
 import type { IntentSourceStatus } from './session.js';
+import type { GeneveMode } from './settings.js';
 
 const driftIntervalMs = 5000;
 const retryMs = 1000;
@@ -30,6 +31,7 @@ export interface AgentCoreOptions {
   readonly controller: () => IntentSourceStatus;
   /** State of the connection to the local database; undefined of an agent that needs none, and no controller. */
   readonly databaseState: (() => string) | undefined;
+  readonly geneve: GeneveMode;
   readonly log: AdjustableLogger;
 }
 
@@ -92,13 +94,14 @@ export class AgentCore {
 
   /** Reconciles until `signal` aborts; `begun` is called when intent can be set. */
   async run(node: LocalNode, signal: AbortSignal, begun: () => void): Promise<void> {
-    const { dataPlane, devices, outlet, log } = this.#options;
+    const { dataPlane, devices, outlet, geneve, log } = this.#options;
     const reconciler = new Reconciler({
       node,
       devices,
       dataPlane,
       controller: outlet,
       observer: this.#inspection.observed(this.#observer),
+      geneve,
       now: Date.now,
       driftIntervalMs,
       retryMs,

@@ -21,10 +21,11 @@ export type TableName = (typeof tableNames)[number];
 /** Entries of one map: key bytes as lower-case hex, value bytes. A slot of an array map whose value is all zero counts as absent. */
 export type TableEntries = ReadonlyMap<string, Uint8Array>;
 
-/** The programs that are attached to interfaces: of taps, of the underlay, the VXLAN device, the node's relay (bpf/arrival.h), uplinks. */
+/** The programs that are attached to interfaces: of taps, of the underlay, the tunnel devices, the node's relay (bpf/arrival.h), uplinks. */
 export const programNames = [
   'vif_ingress',
   'tunnel_ingress',
+  'geneve_ingress',
   'vxlan_ingress',
   'relay_ingress',
   'uplink_ingress',

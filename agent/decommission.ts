@@ -4,7 +4,7 @@ import type { IntentCache } from './intent-cache.js';
 import type { Devices } from './links.js';
 import { setPromiscuity } from './promiscuity.js';
 import { relayNames } from './relay.js';
-import { vxlanDeviceName } from './vxlan-device.js';
+import { tunnelDeviceNames } from './tunnel-device.js';
 import type { ControllerSession } from './session.js';
 import { installedMarks } from './vswitch/installed-marks.js';
 import { isAttachEnd } from './vswitch/internal-devices.js';
@@ -34,7 +34,7 @@ async function clearDatabase({ database, timeoutMs, signal }: DecommissionParts)
   if (operations.length > 0) await database.transact(operations, { timeoutMs, signal });
 }
 
-const ours: ReadonlySet<string> = new Set([relayNames.into, vxlanDeviceName]);
+const ours: ReadonlySet<string> = new Set([relayNames.into, ...Object.values(tunnelDeviceNames)]);
 
 function detachAll({ dataPlane, devices }: LocalParts): void {
   const uplinks = new Set(dataPlane.readAttachments('uplink_ingress').map(({ ifindex }) => ifindex));

@@ -16,6 +16,7 @@ import { portSecurity } from './modules/port-security.js';
 import { tunnels } from './modules/tunnels.js';
 import type { KernelTarget, UnderlayHook } from './plan.js';
 import type { ResourceProblem, ResourceRef } from './resources.js';
+import { tunnelDeviceHook } from './tunnel-device.js';
 import { allTunnels, noTunnels, type TunnelPlan } from './tunnels.js';
 import type { VifInterface } from './vswitch/interfaces.js';
 
@@ -66,14 +67,14 @@ function isLocalnet({ port }: PluggedPort): boolean {
 
 /** A tap stays a tap, whatever address somebody gives it. */
 function underlayHooks(
-  { interfaces, vxlan, relay }: TunnelPlan,
+  { interfaces, guards, relay }: TunnelPlan,
   plugged: readonly PluggedPort[],
   taps: ReadonlySet<Ifindex>,
 ): ReadonlySet<UnderlayHook> {
   const hooks = new Set<UnderlayHook>();
   for (const { device } of plugged.filter(isLocalnet)) hooks.add(`uplink_ingress ${device.ifindex}`);
   for (const ifindex of interfaces) if (!taps.has(ifindex)) hooks.add(`tunnel_ingress ${ifindex}`);
-  if (vxlan !== undefined) hooks.add(`vxlan_ingress ${vxlan}`);
+  for (const [type, device] of guards) hooks.add(tunnelDeviceHook(type, device));
   if (relay !== undefined) hooks.add(`relay_ingress ${relay.outOf}`);
   return hooks;
 }

@@ -1,4 +1,5 @@
 import type { Ifindex, Mac } from '../common/addresses.js';
+import type { TunnelType } from './tunnel-endpoints.js';
 
 /** A network device of the agent's network namespace (rtnetlink(7) RTM_NEWLINK). */
 export interface Link {
@@ -33,10 +34,10 @@ export interface Devices {
   setPromiscuous(ifindex: Ifindex, on: boolean): void;
   /** Makes one end of the node's relay what it has to be: up, taking frames of any length, and no GSO packets. */
   configureRelay(ifindex: Ifindex): void;
-  /** Makes a VXLAN device that takes and gives the addresses of tunnel packets beside them ("external"), down. */
-  createVxlan(name: string): void;
+  /** Makes a tunnel device that takes and gives the addresses of tunnel packets beside them ("external"), down. */
+  createTunnelDevice(name: string, type: TunnelType): void;
   /** Sets it up, without an IPv6 address of its own. */
-  raiseVxlan(ifindex: Ifindex): void;
+  raiseTunnelDevice(ifindex: Ifindex): void;
   /** Where packets to an address (4 or 16 bytes) leave, by the routes as they are; undefined where they don't. */
   routeTo(address: Uint8Array): Route | undefined;
   /** Interfaces that have one of the addresses. */

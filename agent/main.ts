@@ -13,9 +13,9 @@ import { openLinkMonitor } from './netlink/link-monitor.js';
 import {
   configureRelay,
   createVeth,
-  createVxlan,
+  createTunnelDevice,
   deleteLink,
-  raiseVxlan,
+  raiseTunnelDevice,
   setPromiscuous,
   setUp,
 } from './netlink/requests.js';
@@ -48,8 +48,8 @@ function openDevices(signal: AbortSignal, log: Logger): Devices {
     setUp,
     setPromiscuous,
     configureRelay,
-    createVxlan,
-    raiseVxlan,
+    createTunnelDevice,
+    raiseTunnelDevice,
     routeTo: (address) => routes.routeTo(address),
     interfacesWith: (addresses) => routes.interfacesWith(addresses),
   };

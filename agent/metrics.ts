@@ -154,6 +154,11 @@ function addStateMetrics(registry: Registry, { reconciler }: MetricSources): voi
     'Other chassis to which there is a tunnel.',
     (view) => new Set(view.tunnels.map(({ chassis }) => chassis)).size,
   );
+  gauge(
+    'device_tunnels',
+    'Of those chassis the ones whose tunnel goes by a device of the kernel, and not by our own program.',
+    (view) => new Set(view.tunnels.flatMap(({ chassis, byDevice }) => (byDevice ? [chassis] : []))).size,
+  );
   gauge('ports', 'Logical ports that are in the kernel.', (view) => view.state.installed.size);
   gauge(
     'interface_problems',

@@ -22,6 +22,7 @@ import { setPromiscuity } from './promiscuity.js';
 import { reportTunnel } from './tunnel-report.js';
 import type { ResourceProblem } from './resources.js';
 import { SeenTimes } from './seen-times.js';
+import type { GeneveMode } from './settings.js';
 import { type DeviceProblems, type NeededDevices, TunnelDevices } from './tunnel-devices.js';
 import { type Tunnel, tunnelTypes } from './tunnels.js';
 import type { VifInterface } from './vswitch/interfaces.js';
@@ -54,6 +55,7 @@ export interface ReconcilerOptions {
   readonly dataPlane: DataPlane;
   readonly controller: ControllerOutlet;
   readonly observer: Observer;
+  readonly geneve: GeneveMode;
   /** Epoch ms. */
   readonly now: () => number;
   readonly driftIntervalMs: number;
@@ -111,7 +113,7 @@ export class Reconciler {
     const { log, dataPlane } = options;
     this.#options = options;
     this.#kernel = new KernelApplier(dataPlane, log);
-    this.#tunnelDevices = new TunnelDevices(options.devices);
+    this.#tunnelDevices = new TunnelDevices(options.devices, options.geneve, options.now);
     this.#seen = new SeenTimes(options.now);
     this.#startedMs = options.now();
     this.#logs = {
@@ -198,8 +200,8 @@ export class Reconciler {
     const known = this.#known;
     const former = this.#kernel.uplinks;
     const applied = this.#applyKernel(known, config.chassis, uplinks);
-    const isGuarded = (device: number): boolean => this.#kernel.hasHook(`vxlan_ingress ${device}`);
-    if (applied && needed) this.#tunnelDevices.finish(needed, isGuarded, deviceProblems);
+    if (applied && needed)
+      this.#tunnelDevices.finish(needed, (hook) => this.#kernel.hasHook(hook), deviceProblems);
     for (const [name, problem] of setPromiscuity(devices, this.#kernel.uplinks, former)) {
       deviceProblems.set(name, problem);
     }
@@ -224,7 +226,7 @@ export class Reconciler {
   #neededDevices(config: NodeState['config']): NeededDevices | undefined {
     const others = this.#known?.intent.chassis;
     if (others === undefined || config.chassis === undefined) return undefined;
-    return { relay: others.size > 0, vxlan: tunnelTypes(others, config.chassis.encaps).has('vxlan') };
+    return { relay: others.size > 0, tunnels: tunnelTypes(others, config.chassis.encaps) };
   }
 
   #reportDevices(deviceProblems: DeviceProblems, problems: Map<string, string>): void {
@@ -273,8 +275,16 @@ export class Reconciler {
       drift_repaired: this.#driftRepaired,
       attach_mode: dataPlane.attachMode,
       tunnels: this.#kernel.tunnels.map((tunnel) => reportTunnel(tunnel, this.#options.devices.links)),
+      own_geneve: this.#ownGeneve(),
       maps: this.#kernel.usage.map((usage) => ({ ...usage })),
     });
+  }
+
+  /** Why Geneve packets are made by our own program; "" where they are not. */
+  #ownGeneve(): string {
+    const isUsed = this.#kernel.tunnels.some(({ type, byDevice }) => type === 'geneve' && !byDevice);
+    const way = this.#tunnelDevices.underlay.way('geneve');
+    return isUsed && way.by === 'program' ? way.reason : '';
   }
 
   #problems(known: KnownIntent): readonly ResourceProblem[] {

@@ -8,14 +8,20 @@ import { constants } from '../generated/bpf/layouts.js';
 import { parseRemotes } from '../ovsdb/index.js';
 import type { TableName } from './data-plane.js';
 
+/** Who makes and takes apart Geneve packets: a device of the kernel where it has one, else our program; or one of them. */
+const geneveModes = ['auto', 'device', 'program'] as const;
+export type GeneveMode = (typeof geneveModes)[number];
+
 const attachModes = ['auto', 'tcx', 'clsact'] as const;
 /** Slots are an array in the kernel; a node with more VMs than this does not exist. */
 const maximumPorts = 1_000_000;
 
-function parseAttachMode(text: string): (typeof attachModes)[number] {
-  const mode = attachModes.find((each) => each === text);
-  if (mode === undefined) throw new ConfigError(`expected one of ${attachModes.join(', ')}`);
-  return mode;
+function parseOneOf<T extends string>(modes: readonly T[]): (text: string) => T {
+  return (text) => {
+    const mode = modes.find((each) => each === text);
+    if (mode === undefined) throw new ConfigError(`expected one of ${modes.join(', ')}`);
+    return mode;
+  };
 }
 
 function parseMaxPorts(text: string): number {
@@ -117,7 +123,14 @@ export const agentOptions = {
     flag: '--attach',
     argument: 'MODE',
     description: `hook of the interfaces: ${attachModes.join(', ')}`,
-    parse: parseAttachMode,
+    parse: parseOneOf(attachModes),
+    default: 'auto',
+  }),
+  geneve: option<GeneveMode>({
+    flag: '--geneve',
+    argument: 'MODE',
+    description: `what makes Geneve packets, the kernel's device or our own program: ${geneveModes.join(', ')}`,
+    parse: parseOneOf(geneveModes),
     default: 'auto',
   }),
   maxPorts: option({

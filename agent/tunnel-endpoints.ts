@@ -6,7 +6,7 @@ import type { EncapConfig } from './vswitch/node-config.js';
 /** Best first, as in OVN (ovn-architecture(7); chassis of which both have a type use the best one). */
 const typePreference = ['geneve', 'stt', 'vxlan'] as const;
 /** What this data plane speaks. */
-const supportedTypes = ['geneve', 'vxlan'] as const;
+export const supportedTypes = ['geneve', 'vxlan'] as const;
 export type TunnelType = (typeof supportedTypes)[number];
 
 /** An address of the underlay at which tunnel packets of a type arrive, or from which they come. */

@@ -27,14 +27,23 @@ export interface Relay {
   readonly outOf: Ifindex;
 }
 
+/**
+ * What makes a type's tunnel packets: a device of the kernel, or our own program, with the reason why no device does ("" while it is
+ * being made). Nothing without a reason: it is not known yet.
+ */
+export type TunnelWay =
+  | { readonly by: 'device'; readonly device: Ifindex }
+  | { readonly by: 'program'; readonly reason: string }
+  | { readonly by: 'none'; readonly reason: string | undefined };
+
 /** What the node's network stack knows about the underlay. */
 export interface Underlay {
   /** Undefined while it is being made. */
   readonly relay: Relay | undefined;
-  /** The VXLAN device; undefined while there is none. */
-  readonly vxlan: Ifindex | undefined;
-  /** Why there can be none. */
-  readonly vxlanProblem: string | undefined;
+  /** How tunnels of a type go. */
+  way(type: TunnelType): TunnelWay;
+  /** The tunnel devices that there are, up or not. */
+  readonly guards: ReadonlyMap<TunnelType, Ifindex>;
   /** Interfaces that have one of the addresses. */
   interfacesWith(addresses: readonly Uint8Array[]): readonly Ifindex[];
   routeTo(address: Uint8Array): Route | undefined;
@@ -52,8 +61,9 @@ export interface Tunnel {
   readonly local: Uint8Array;
   readonly remote: Uint8Array;
   readonly route: Route;
-  /** What a packet is redirected to: the VXLAN device, or for Geneve that of the route. */
+  /** What a packet is redirected to: a tunnel device, or that of the route when our own program has made it a tunnel packet. */
   readonly device: Ifindex;
+  readonly byDevice: boolean;
   readonly relay: Relay;
 }
 
@@ -69,10 +79,10 @@ export interface TunnelPlan {
   /** Where tunnel packets arrive here, and from where they may come; empty without other chassis. */
   readonly localEndpoints: readonly TunnelEndpoint[];
   readonly remoteEndpoints: readonly { readonly chassis: string; readonly endpoint: TunnelEndpoint }[];
-  /** Interfaces through which Geneve packets may come. */
+  /** Interfaces through which Geneve packets may come that our own program takes apart. */
   readonly interfaces: ReadonlySet<Ifindex>;
-  /** The VXLAN device, when there are such tunnels. */
-  readonly vxlan: Ifindex | undefined;
+  /** The tunnel devices: nothing that comes out of them may reach the host. */
+  readonly guards: ReadonlyMap<TunnelType, Ifindex>;
   readonly relay: Relay | undefined;
   readonly problems: readonly ResourceProblem[];
 }
@@ -85,7 +95,7 @@ export const noTunnels: TunnelPlan = {
   localEndpoints: [],
   remoteEndpoints: [],
   interfaces: new Set(),
-  vxlan: undefined,
+  guards: new Map(),
   relay: undefined,
   problems: [],
 };
@@ -166,6 +176,8 @@ export function tunnelTypes(
   return new Set(choices.flatMap((choice) => (choice.ok ? [choice.type] : [])));
 }
 
+const typeNames: Readonly<Record<TunnelType, string>> = { geneve: 'Geneve', vxlan: 'VXLAN' };
+
 /** The tunnel, or why there is none; undefined while a device of the node's is on its way. */
 type Attempt = Tunnel | ResourceProblem | undefined;
 
@@ -175,18 +187,20 @@ function made(attempts: readonly Attempt[]): readonly Tunnel[] {
 
 function makeTunnel(choice: ChosenTunnel, id: number | undefined, underlay: Underlay): Attempt {
   const { chassis, type, remote } = choice;
-  const { relay, vxlan, vxlanProblem } = underlay;
+  const { relay } = underlay;
+  const way = underlay.way(type);
   if (id === undefined) {
     return { kind: 'Chassis', name: chassis, code: 'map_full', message: 'the node has too many tunnels' };
   }
   const route = underlay.routeTo(remote);
   if (route === undefined) return unreachable(chassis, `there is no route to ${formatIp(remote)}`);
-  if (type === 'vxlan' && vxlan === undefined && vxlanProblem !== undefined)
-    return unreachable(chassis, `there is no VXLAN device: ${vxlanProblem}`);
-  const device = type === 'vxlan' ? vxlan : route.ifindex;
-  if (relay === undefined || device === undefined) return undefined;
+  if (way.by === 'none' && way.reason !== undefined)
+    return unreachable(chassis, `there is no ${typeNames[type]} device: ${way.reason}`);
+  if (relay === undefined || way.by === 'none') return undefined;
+  const byDevice = way.by === 'device';
+  const device = byDevice ? way.device : route.ifindex;
   const { local, checksum } = choice;
-  return { chassis, id, type, checksum, local, remote, route, device, relay };
+  return { chassis, id, type, checksum, local, remote, route, device, byDevice, relay };
 }
 
 /** The addresses that ports ask for, by chassis. */
@@ -226,9 +240,10 @@ export function planTunnels(
   const tunnels = new Map(made(first).map((tunnel) => [tunnel.chassis, tunnel]));
   const others = new Map(made(second).map((tunnel) => [placeOf(tunnel.chassis, tunnel.remote), tunnel]));
   const own = localEndpoints(encaps);
-  const ofType = (type: TunnelType): readonly Tunnel[] =>
-    allTunnels({ tunnels, others }).filter((tunnel) => tunnel.type === type);
-  const geneveAddresses = own.flatMap(({ type, ip }) => (type === 'geneve' ? [ip] : []));
+  const byProgram = allTunnels({ tunnels, others }).filter(({ byDevice }) => !byDevice);
+  const geneveAddresses = own.flatMap(({ type, ip }) =>
+    type === 'geneve' && underlay.way(type).by === 'program' ? [ip] : [],
+  );
   return {
     tunnels,
     others,
@@ -240,9 +255,9 @@ export function planTunnels(
     ),
     interfaces: new Set([
       ...(geneveAddresses.length === 0 ? [] : underlay.interfacesWith(geneveAddresses)),
-      ...ofType('geneve').map(({ route }) => route.ifindex),
+      ...byProgram.map(({ route }) => route.ifindex),
     ]),
-    vxlan: ofType('vxlan')[0]?.device,
+    guards: underlay.guards,
     relay: underlay.relay,
     problems: [...first, ...second].flatMap((each) => (each && 'code' in each ? [each] : [])),
   };

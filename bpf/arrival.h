@@ -3,8 +3,8 @@
 
 /* tc ingress of the underlay: OVN's tunnel packets for this node are taken out of the stream, everything else passes
  * untouched. Whose packet is it, is it one of OVN's, which ports is it between; then the egress stages, which OVN runs
- * where the receiver is. Likewise tc ingress of the VXLAN device (vxlan.h), where the tunnel packet has been taken apart
- * already. And tc ingress of the relay (tunnel.h). */
+ * where the receiver is. Likewise tc ingress of the tunnel devices (tunnel_device.h), where the tunnel packet has been
+ * taken apart already. And tc ingress of the relay (tunnel.h). */
 
 #include "l2_switch.h"
 
@@ -77,7 +77,6 @@ static __always_inline int load_passage(struct __sk_buff *skb, const struct oute
 {
 	__u32 packet_end = is_gso(skb) ? skb->len : ETH_HLEN + outer->ip_length;
 	struct geneve geneve;
-	__u32 keys;
 
 	if (packet_end > skb->len ||
 	    outer->udp_offset + sizeof(struct geneve_packet) + ETH_HLEN > packet_end ||
@@ -86,13 +85,9 @@ static __always_inline int load_passage(struct __sk_buff *skb, const struct oute
 	    geneve.protocol != bpf_htons(ETH_P_TEB))
 		return DROP_TUNNEL_MALFORMED;
 	if ((geneve.version_and_options_length & GENEVE_OPTIONS_LENGTH_MASK) != GENEVE_OPTIONS_LENGTH ||
-	    geneve.option_class != bpf_htons(OVN_OPTION_CLASS) || geneve.option_type != OVN_OPTION_TYPE ||
-	    geneve.option_length != OVN_OPTION_LENGTH)
+	    !read_ovn_option(&geneve.option, passage))
 		return DROP_TUNNEL_OPTION;
-	keys = bpf_ntohl(geneve.port_keys);
 	passage->datapath_key = bpf_ntohl(geneve.vni) >> 8;
-	passage->from_key = keys >> 16 & OVN_INGRESS_KEY_MASK;
-	passage->to_key = keys & OVN_EGRESS_KEY_MASK;
 	return VERDICT_PASS;
 }
 
@@ -225,19 +220,20 @@ int tunnel_ingress(struct __sk_buff *skb)
 	return deliver_arrived(skb, &passage, sender, &ethernet);
 }
 
-SEC("tc")
-int vxlan_ingress(struct __sk_buff *skb)
+static __always_inline int arrive_by_device(struct __sk_buff *skb, __u8 type)
 {
-	struct vxlan_endpoints endpoints = {};
+	struct tunnel_endpoints endpoints = {};
 	struct passage passage = {};
 	struct ethernet ethernet;
-	__u32 sender = 0;
+	__u32 sender = 0, vni = 0;
 	int verdict;
 
-	if (!get_vxlan_passage(skb, &endpoints, &passage))
+	if (!get_endpoints(skb, type, &endpoints, &vni))
 		return drop(skb, 0, DROP_TUNNEL_MALFORMED);
 	if (!has_endpoint(&endpoints.source, ENDPOINT_REMOTE) || !has_endpoint(&endpoints.destination, ENDPOINT_LOCAL))
 		return drop(skb, 0, DROP_TUNNEL_UNKNOWN_SOURCE);
+	if (!get_passage(skb, type, vni, &passage))
+		return drop(skb, 0, DROP_TUNNEL_OPTION);
 	trace_arrived(skb, &passage);
 	verdict = check_passage(&passage, &sender);
 	if (verdict == VERDICT_PASS && !load_ethernet(skb, &ethernet))
@@ -245,6 +241,18 @@ int vxlan_ingress(struct __sk_buff *skb)
 	if (verdict != VERDICT_PASS)
 		return drop(skb, 0, verdict);
 	return deliver_arrived(skb, &passage, sender, &ethernet);
+}
+
+SEC("tc")
+int geneve_ingress(struct __sk_buff *skb)
+{
+	return arrive_by_device(skb, TUNNEL_GENEVE);
+}
+
+SEC("tc")
+int vxlan_ingress(struct __sk_buff *skb)
+{
+	return arrive_by_device(skb, TUNNEL_VXLAN);
 }
 
 /* A frame comes again, in segments if it was a GSO packet. Its sender's stages are behind it. */

@@ -27,7 +27,7 @@ enum drop_reason {
 	DROP_EGRESS_PORT_SECURITY_IP6 = 20,   /* IPv6 destination not in the receiving port's port security */
 	DROP_DELIVERY_FAILED = 21,            /* the kernel could not hand the packet to the receiving port's device */
 	DROP_MULTICAST_LIST_CHANGED = 22,     /* a multicast group lost a member while a packet was being copied: the rest of the members did not get it */
-	DROP_TUNNEL_UNKNOWN_SOURCE = 23,      /* a tunnel packet that is not from a chassis with which this node shares a switch, or (VXLAN) not to the tunnel address */
+	DROP_TUNNEL_UNKNOWN_SOURCE = 23,      /* a tunnel packet that is not from a chassis with which this node shares a switch, or (through a tunnel device) not to the tunnel address */
 	DROP_TUNNEL_MALFORMED = 24,           /* a tunnel packet that is cut off, or whose Geneve or VXLAN header is none that OVN sends */
 	DROP_TUNNEL_OPTION = 25,              /* a tunnel packet whose Geneve option is not the one in which OVN tells the ports */
 	DROP_TUNNEL_UNKNOWN_NETWORK = 26,     /* a tunnel packet whose VNI is no switch of this node */

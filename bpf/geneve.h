@@ -2,8 +2,8 @@
 #pragma once
 
 /* OVN's Geneve packets (RFC 8926; ovn-architecture(7), "Tunnel Encapsulations"): the VNI is the datapath's tunnel key,
- * one option has the keys of the two ports. Puts frames into them as Open vSwitch does, but for the outer UDP checksum,
- * which is zero: it can't be had for GSO packets. */
+ * one option has the keys of the two ports. Where the kernel has no device for them (tunnel_device.h), frames are put into
+ * them here as Open vSwitch does, but for the outer UDP checksum, which is zero: it can't be had for GSO packets. */
 
 #include "encap.h"
 
@@ -29,15 +29,19 @@ enum {
 	ECN_CONGESTION = 3,
 };
 
+struct ovn_option {
+	__be16 class;
+	__u8 type;
+	__u8 length; /* lower 5 bits, in units of 4 bytes */
+	__be32 port_keys;
+};
+
 struct geneve {
 	__u8 version_and_options_length;
 	__u8 flags;
 	__be16 protocol;
 	__be32 vni; /* in the upper 24 bits */
-	__be16 option_class;
-	__u8 option_type;
-	__u8 option_length; /* lower 5 bits, in units of 4 bytes */
-	__be32 port_keys;
+	struct ovn_option option;
 };
 _Static_assert(sizeof(struct geneve) == 16, "struct geneve");
 
@@ -47,6 +51,27 @@ struct geneve_packet {
 	struct geneve geneve;
 };
 _Static_assert(sizeof(struct geneve_packet) == GENEVE_HEADERS_LENGTH, "struct geneve_packet");
+
+static __always_inline struct ovn_option ovn_option(const struct passage *passage)
+{
+	return (struct ovn_option){
+		.class = bpf_htons(OVN_OPTION_CLASS),
+		.type = OVN_OPTION_TYPE,
+		.length = OVN_OPTION_LENGTH,
+		.port_keys = bpf_htonl(passage->from_key << 16 | passage->to_key),
+	};
+}
+
+/* False when it is another option. */
+static __always_inline bool read_ovn_option(const struct ovn_option *option, struct passage *passage)
+{
+	__u32 keys = bpf_ntohl(option->port_keys);
+
+	passage->from_key = keys >> 16 & OVN_INGRESS_KEY_MASK;
+	passage->to_key = keys & OVN_EGRESS_KEY_MASK;
+	return option->class == bpf_htons(OVN_OPTION_CLASS) && option->type == OVN_OPTION_TYPE &&
+	       option->length == OVN_OPTION_LENGTH;
+}
 
 enum encapsulation {
 	ENCAPSULATED,
@@ -148,10 +173,7 @@ static __always_inline long store_geneve(struct __sk_buff *skb, __u32 offset, co
 		.geneve.flags = GENEVE_CRITICAL,
 		.geneve.protocol = bpf_htons(ETH_P_TEB),
 		.geneve.vni = bpf_htonl(passage->datapath_key << 8),
-		.geneve.option_class = bpf_htons(OVN_OPTION_CLASS),
-		.geneve.option_type = OVN_OPTION_TYPE,
-		.geneve.option_length = OVN_OPTION_LENGTH,
-		.geneve.port_keys = bpf_htonl(passage->from_key << 16 | passage->to_key),
+		.geneve.option = ovn_option(passage),
 	};
 
 	return bpf_skb_store_bytes(skb, offset, &packet, sizeof(packet), 0);

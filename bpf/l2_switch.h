@@ -114,8 +114,8 @@ __noinline int flood_remote(struct __sk_buff *skb, __u32 from_slot, const struct
 	struct remote_flood flood = {
 		.skb = skb,
 		.from_slot = from_slot,
-		/* Geneve comes last: it makes a tunnel packet of the frame, of which the others need the original. */
-		.type = TUNNEL_VXLAN,
+		/* Then those for which a tunnel packet is made here: of that the devices can make nothing. */
+		.by_device = true,
 		.frame_length = skb->len + (skb->vlan_present ? sizeof(struct vlan_tag) : 0),
 		.failure = VERDICT_PASS,
 	};

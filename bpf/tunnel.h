@@ -3,8 +3,8 @@
 
 /* From the switch to other chassis.
  *
- * What goes by VXLAN is handed to the node's VXLAN device (vxlan.h), and that is all. Of Geneve, a unicast IP packet goes
- * straight to the underlay. For everything else there is the relay, a veth pair of the node: what
+ * What goes by a tunnel device (tunnel_device.h) is handed to it, and that is all. Of what our own program makes a tunnel
+ * packet (geneve.h), a unicast IP packet goes straight to the underlay. For everything else there is the relay, a veth pair of the node: what
  * is sent into one end arrives at the program `relay_ingress` at the other, with a mark that says what to do with it. It is
  * there for two things that can't be done to a packet in place: to send a copy through the kernel's neighbour tables
  * (bpf_redirect_neigh takes no clones, and no skb whose protocol is not that of the tunnel packet, which a device
@@ -13,7 +13,7 @@
 #include "counters.h"
 #include "deliver.h"
 #include "too_big.h"
-#include "vxlan.h"
+#include "tunnel_device.h"
 
 /* skb->mark of what goes through the relay. Marks do not come from VMs: a TAP sets none, and one set in another
  * network namespace does not cross the veth. */
@@ -59,8 +59,8 @@ __noinline int send_to_remote(struct __sk_buff *skb, __u32 from_slot, const stru
 			return TC_ACT_SHOT;
 		return deliver(skb, from_slot, ethernet);
 	}
-	if (tunnel->type == TUNNEL_VXLAN) {
-		if (!set_vxlan_passage(skb, tunnel, passage))
+	if (goes_by_device(tunnel)) {
+		if (set_passage(skb, tunnel, passage) != 0)
 			return drop(skb, from_slot, DROP_TUNNEL_FAILED);
 		trace(skb, TRACE_TUNNEL, from_slot, passage->tunnel);
 		return bpf_redirect(tunnel->ifindex, 0);
@@ -84,8 +84,8 @@ struct remote_flood {
 	struct passage passage; /* .tunnel is the list entry to follow next, 0 at the head */
 	__u32 from_slot;
 	__u32 copies;
-	__u32 type; /* enum tunnel_type of those that are served in this walk */
-	bool skipped; /* there are tunnels of another type */
+	bool by_device; /* which tunnels are served in this walk */
+	bool skipped;   /* there are others */
 	__u32 frame_length; /* with its VLAN tag */
 	__u32 family; /* of the tunnel packet that the frame is in; 0 = it is not in one yet */
 	__be16 ethertype;
@@ -107,15 +107,15 @@ static __always_inline bool first_tunnel_headers(struct remote_flood *flood, con
 	return store_geneve(skb, ETH_HLEN + outer_ip_length(tunnel), &flood->passage, hash) == 0;
 }
 
-static __always_inline bool copy_to_vxlan(struct remote_flood *flood, const struct tunnel *tunnel)
+static __always_inline bool copy_to_device(struct remote_flood *flood, const struct tunnel *tunnel)
 {
-	if (!set_vxlan_passage(flood->skb, tunnel, &flood->passage))
+	if (set_passage(flood->skb, tunnel, &flood->passage) != 0)
 		return false;
 	trace(flood->skb, TRACE_TUNNEL, flood->from_slot, flood->passage.tunnel);
 	return send_copy(flood->skb, tunnel->ifindex, 0) == 0;
 }
 
-static __always_inline bool copy_to_geneve(struct remote_flood *flood, const struct tunnel *tunnel)
+static __always_inline bool copy_to_underlay(struct remote_flood *flood, const struct tunnel *tunnel)
 {
 	struct __sk_buff *skb = flood->skb;
 
@@ -141,18 +141,18 @@ static __always_inline int copy_to_tunnel(struct remote_flood *flood)
 
 	if (!tunnel)
 		return VERDICT_PASS;
-	if (tunnel->type != flood->type) {
+	if (goes_by_device(tunnel) != flood->by_device) {
 		flood->skipped = true;
 		return VERDICT_PASS;
 	}
 	flood->copies++;
 	if (tunnel_overhead(tunnel) + flood->frame_length > tunnel->mtu)
 		return DROP_TUNNEL_TOO_BIG;
-	is_sent = tunnel->type == TUNNEL_VXLAN ? copy_to_vxlan(flood, tunnel) : copy_to_geneve(flood, tunnel);
+	is_sent = flood->by_device ? copy_to_device(flood, tunnel) : copy_to_underlay(flood, tunnel);
 	return is_sent ? VERDICT_PASS : DROP_TUNNEL_FAILED;
 }
 
-/* One step along the list of a group's tunnels, which is walked twice where there are both types. 1 ends the walk. */
+/* One step along the list of a group's tunnels, which is walked twice where some go by device and some do not. 1 ends the walk. */
 static long remote_flood_step(__u32 index, void *context)
 {
 	struct remote_flood *flood = context;
@@ -171,9 +171,9 @@ static long remote_flood_step(__u32 index, void *context)
 	}
 	flood->passage.tunnel = member->next_tunnel;
 	if (flood->passage.tunnel == 0) {
-		if (flood->type == TUNNEL_GENEVE || !flood->skipped)
+		if (!flood->by_device || !flood->skipped)
 			return 1;
-		flood->type = TUNNEL_GENEVE;
+		flood->by_device = false;
 		return 0;
 	}
 	verdict = copy_to_tunnel(flood);

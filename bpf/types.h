@@ -264,13 +264,15 @@ _Static_assert(sizeof(struct port_place) == 8, "struct port_place");
 
 /* Encap.type */
 enum tunnel_type {
-	TUNNEL_GENEVE = 1, /* tunnel packets are made and taken apart by our own programs */
-	TUNNEL_VXLAN = 2,  /* by the node's VXLAN device, which the programs tell from where to where */
+	TUNNEL_GENEVE = 1,
+	TUNNEL_VXLAN = 2,
 };
 
 /* struct tunnel.flags */
 enum tunnel_flags {
-	TUNNEL_CHECKSUM = 1 << 0, /* Encap.options:csum: the other end wants an outer UDP checksum */
+	TUNNEL_CHECKSUM = 1 << 0,  /* Encap.options:csum: the other end wants an outer UDP checksum */
+	/* Tunnel packets are made by a device of the kernel (tunnel_device.h), and not by our own program (geneve.h). VXLAN always. */
+	TUNNEL_BY_DEVICE = 1 << 1,
 };
 
 /* Value of map `tunnels`: how to reach another chassis. IPv4 addresses in the first 4 bytes. Behind the MAX_TUNNELS from the

@@ -135,6 +135,7 @@ export function nodeView(node: Node, now: number): readonly string[] {
     each.remote_ip,
     each.interface,
     String(each.mtu),
+    each.tunnel_device || 'own program',
   ]);
   const maps = (node.status?.maps ?? []).map((each) => [each.name, each.entries, each.capacity]);
   return [
@@ -147,6 +148,7 @@ export function nodeView(node: Node, now: number): readonly string[] {
       ['Agent', node.agent_version],
       ['Kernel', [node.kernel_release, ...node.kernel_features].join(' ').trim()],
       ['Attached by', node.status?.attach_mode ?? ''],
+      ...ownGeneve(node),
       ['Switches', String(node.switches)],
       ['Ports', String(node.ports)],
       ['Generation', `${node.generation_applied} applied, ${node.generation_sent} sent`],
@@ -158,10 +160,15 @@ export function nodeView(node: Node, now: number): readonly string[] {
       'Interfaces',
       formatTable(['INTERFACE', 'PORT', 'IFINDEX', 'LINK', 'INSTALLED', 'AS', 'PROBLEM'], interfaces),
     ),
-    ...section('Tunnels', formatTable(['TO', 'TYPE', 'FROM', 'REMOTE', 'INTERFACE', 'MTU'], tunnels)),
+    ...section('Tunnels', formatTable(['TO', 'TYPE', 'FROM', 'REMOTE', 'INTERFACE', 'MTU', 'BY'], tunnels)),
     ...section('Could not be applied', formatTable(['KIND', 'NAME', 'CODE', 'WHY'], errors)),
     ...section('Kernel maps', formatTable(['MAP', 'ENTRIES', 'CAPACITY'], maps)),
   ];
+}
+
+function ownGeneve({ status }: Node): readonly (readonly [string, string])[] {
+  const reason = status?.own_geneve ?? '';
+  return reason === '' ? [] : [['Geneve', `by our own program: ${reason}`]];
 }
 
 function connection({ connected, since }: Node, now: number): string {

@@ -22,8 +22,9 @@ const checks: readonly (readonly [title: string, script: string])[] = [
   ['dead code', 'knip'],
 ];
 
+/** What needs another kernel is run by scripts/test-vm.sh. */
 /** System and interoperability tests load the machine and measure time: one file after the other, and nothing beside them. */
-const everythingElse = ['test/**/*.test.ts', '!test/system/**', '!test/interop/**'];
+const everythingElse = ['test/**/*.test.ts', '!test/system/**', '!test/interop/**', '!test/vm/**'];
 const systemTests = ['--concurrency=1', 'test/system/**/*.test.ts', 'test/interop/**/*.test.ts'];
 
 let tally = emptyTally;

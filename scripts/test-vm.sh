@@ -4,5 +4,5 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 bash scripts/setup.sh vm
-[ $# -gt 0 ] || set -- 'test/bpf/**'
+[ $# -gt 0 ] || set -- 'test/vm/**/*.test.ts'
 exec bash scripts/vm/run.sh npx --no-install ava --timeout=20m --concurrency=1 "$@"

@@ -4,7 +4,7 @@ import type { NetworkNamespace } from './namespace.js';
 import { type Daemon, runOk } from './process.js';
 import type { Testbed } from './testbed.js';
 import { makeUnderlay } from './underlay.js';
-import { waitFor } from './wait.js';
+import { patience, waitFor } from './wait.js';
 
 /** The folder of the OVN schemas in Debian's package. */
 const schemas = '/usr/share/ovn';
@@ -63,12 +63,12 @@ export class OvnCentral {
 
   /** ovn-nbctl; returns what it printed, without the white space around it. */
   async nbctl(...args: string[]): Promise<string> {
-    return (await runOk(['ovn-nbctl', `--db=${this.nb}`, '--timeout=20', ...args])).trim();
+    return (await runOk(['ovn-nbctl', `--db=${this.nb}`, `--timeout=${20 * patience}`, ...args])).trim();
   }
 
   /** ovn-sbctl, likewise. */
   async sbctl(...args: string[]): Promise<string> {
-    return (await runOk(['ovn-sbctl', `--db=${this.sb}`, '--timeout=20', ...args])).trim();
+    return (await runOk(['ovn-sbctl', `--db=${this.sb}`, `--timeout=${20 * patience}`, ...args])).trim();
   }
 
   #databaseServer(name: string): Daemon {

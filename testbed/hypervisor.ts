@@ -6,7 +6,7 @@ import { NodeAgent } from './node-agent.js';
 import { type Daemon, runOk } from './process.js';
 import type { Testbed } from './testbed.js';
 import { connectToUnderlay } from './underlay.js';
-import { waitFor } from './wait.js';
+import { patience, waitFor } from './wait.js';
 
 export interface HypervisorOptions {
   /** Chassis name and hostname. */
@@ -75,7 +75,7 @@ export class Hypervisor extends NodeAgent {
 
   /** ovs-vsctl; returns what it printed, without the white space around it. */
   async vsctl(...args: string[]): Promise<string> {
-    return (await runOk(['ovs-vsctl', `--db=${this.remote}`, '--timeout=20', ...args])).trim();
+    return (await runOk(['ovs-vsctl', `--db=${this.remote}`, `--timeout=${20 * patience}`, ...args])).trim();
   }
 
   /** `ovs-vsctl add-port` as os-vif does it, waiting for the agent's answer; returns the time it took. */

@@ -2,7 +2,7 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 
 import { IovnError } from '../common/errors.js';
-import { waitFor } from './wait.js';
+import { patience, waitFor } from './wait.js';
 
 export interface CommandResult {
   readonly status: number;
@@ -23,7 +23,7 @@ export function run(command: readonly string[], options: CommandOptions = {}): P
     const child = execFile(
       program,
       args,
-      { env, timeout: options.timeoutMs ?? 30_000, killSignal: 'SIGKILL', maxBuffer: 64 << 20 },
+      { env, timeout: (options.timeoutMs ?? 30_000) * patience, killSignal: 'SIGKILL', maxBuffer: 64 << 20 },
       (error, stdout, stderr) => {
         const status = error === null ? 0 : (child.exitCode ?? -1);
         resolve({ status, stdout, stderr: error !== null && stderr === '' ? error.message : stderr });

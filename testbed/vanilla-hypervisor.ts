@@ -6,7 +6,7 @@ import { type Daemon, runOk } from './process.js';
 import type { Testbed } from './testbed.js';
 import { connectToUnderlay, underlayBridge as centralBridge, underlayInterface } from './underlay.js';
 import type { VmHost } from './vm-host.js';
-import { waitFor } from './wait.js';
+import { patience, waitFor } from './wait.js';
 
 /** The bridge through which Open vSwitch's own datapath reaches the underlay; it has the tunnel endpoint's address. */
 const underlayBridge = 'br-phys';
@@ -18,6 +18,8 @@ export interface VanillaOptions {
   readonly index: number;
   /** external_ids:ovn-encap-type, "geneve" where it is not given. */
   readonly encapType?: string;
+  /** Bridge.datapath_type: Open vSwitch's own datapath in userspace, which works everywhere, or its kernel module. */
+  readonly datapath?: 'netdev' | 'system';
 }
 
 /** What a NIC does elsewhere: Open vSwitch's own datapath takes frames as they are, and so must whoever sends to it. */
@@ -26,20 +28,27 @@ export async function fillInChecksums(namespace: NetworkNamespace, device: strin
 }
 
 /**
- * A hypervisor as OVN makes it: ovsdb-server, ovs-vswitchd and ovn-controller in a namespace, with Open vSwitch's
- * userspace datapath. That one reads frames as they are, so checksums must be filled in by whoever sends them.
+ * A hypervisor as OVN makes it: ovsdb-server, ovs-vswitchd and ovn-controller in a namespace, unless told otherwise with Open
+ * vSwitch's userspace datapath. That one reads frames as they are, so checksums must be filled in by whoever sends them.
  */
 export class VanillaHypervisor implements VmHost {
   readonly name: string;
   readonly namespace: NetworkNamespace;
   readonly folder: string;
   readonly #address: string;
+  readonly #datapath: 'netdev' | 'system';
   readonly #database: Daemon;
   readonly #vswitchd: Daemon;
   readonly #controller: Daemon;
 
-  private constructor(bed: Testbed, namespace: NetworkNamespace, name: string, address: string) {
+  private constructor(
+    bed: Testbed,
+    namespace: NetworkNamespace,
+    address: string,
+    { name, datapath = 'netdev' }: VanillaOptions,
+  ) {
     this.name = name;
+    this.#datapath = datapath;
     this.namespace = namespace;
     this.#address = address;
     this.folder = bed.file(name);
@@ -51,19 +60,20 @@ export class VanillaHypervisor implements VmHost {
         env: this.#env,
       });
     this.#database = daemon('ovsdb-server', this.#file('conf.db'), `--remote=punix:${this.#file('db.sock')}`);
-    this.#vswitchd = daemon('ovs-vswitchd', this.remote, '--disable-system');
+    this.#vswitchd = daemon('ovs-vswitchd', this.remote, ...(this.#isInKernel ? [] : ['--disable-system']));
     this.#controller = daemon('ovn-controller', this.remote);
   }
 
   static async create(
     bed: Testbed,
     central: OvnCentral,
-    { name, index, encapType = 'geneve' }: VanillaOptions,
+    options: VanillaOptions,
   ): Promise<VanillaHypervisor> {
+    const { name, index, encapType = 'geneve' } = options;
     const namespace = await bed.namespace(name);
     const address = await connectToUnderlay(central, namespace, name, index);
     await fillInChecksums(central.namespace, centralBridge);
-    const hypervisor = new VanillaHypervisor(bed, namespace, name, address);
+    const hypervisor = new VanillaHypervisor(bed, namespace, address, options);
     mkdirSync(hypervisor.folder);
     await runOk([
       'ovsdb-tool',
@@ -86,12 +96,7 @@ export class VanillaHypervisor implements VmHost {
   /** Starts Open vSwitch and ovn-controller on the database that is there. */
   async start(): Promise<void> {
     this.#vswitchd.start();
-    await waitFor(
-      `${this.name} has ${underlayBridge}`,
-      async () => (await this.namespace.run(['ip', 'link', 'show', underlayBridge])).status === 0,
-    );
-    await this.#moveAddress(underlayInterface, underlayBridge);
-    await fillInChecksums(this.namespace, underlayBridge);
+    if (!this.#isInKernel) await this.#moveToBridge();
     this.#controller.start();
   }
 
@@ -118,7 +123,7 @@ export class VanillaHypervisor implements VmHost {
   }
 
   async vsctl(...args: string[]): Promise<string> {
-    return (await runOk(['ovs-vsctl', `--db=${this.remote}`, '--timeout=20', ...args])).trim();
+    return (await runOk(['ovs-vsctl', `--db=${this.remote}`, `--timeout=${20 * patience}`, ...args])).trim();
   }
 
   /** The VM's end gets no checksum offload: see above. */
@@ -133,6 +138,10 @@ export class VanillaHypervisor implements VmHost {
     await this.vsctl('--if-exists', 'del-port', 'br-int', netdev);
   }
 
+  get #isInKernel(): boolean {
+    return this.#datapath === 'system';
+  }
+
   get #env(): Readonly<Record<string, string>> {
     return { OVS_RUNDIR: this.folder, OVN_RUNDIR: this.folder, OVS_DBDIR: this.folder };
   }
@@ -144,19 +153,29 @@ export class VanillaHypervisor implements VmHost {
       'ovn-remote': central.sb,
       'ovn-encap-type': encapType,
       'ovn-encap-ip': this.#address,
-      'ovn-bridge-datapath-type': 'netdev',
+      'ovn-bridge-datapath-type': this.#datapath,
     };
     const settings = Object.entries(ids).map(([key, value]) => `external_ids:${key}="${value}"`);
     await this.vsctl('--no-wait', 'set', 'Open_vSwitch', '.', ...settings);
   }
 
   async #makeBridges(): Promise<void> {
-    const netdev = (bridge: string) => ['--', 'set', 'Bridge', bridge, 'datapath_type=netdev'];
-    await this.vsctl('--no-wait', 'add-br', 'br-int', ...netdev('br-int'), 'fail_mode=secure');
-    await this.vsctl('--no-wait', 'add-br', underlayBridge, ...netdev(underlayBridge));
+    const typed = (bridge: string) => ['--', 'set', 'Bridge', bridge, `datapath_type=${this.#datapath}`];
+    await this.vsctl('--no-wait', 'add-br', 'br-int', ...typed('br-int'), 'fail_mode=secure');
+    if (this.#isInKernel) return;
+    await this.vsctl('--no-wait', 'add-br', underlayBridge, ...typed(underlayBridge));
     await this.vsctl('--no-wait', 'add-port', underlayBridge, underlayInterface);
     // Else the kernel answers for the bridge's address with the interface's MAC, and the first packets are lost to it.
     await this.namespace.runOk(['sysctl', '-qw', `net.ipv4.conf.${underlayInterface}.arp_ignore=1`]);
+  }
+
+  async #moveToBridge(): Promise<void> {
+    await waitFor(
+      `${this.name} has ${underlayBridge}`,
+      async () => (await this.namespace.run(['ip', 'link', 'show', underlayBridge])).status === 0,
+    );
+    await this.#moveAddress(underlayInterface, underlayBridge);
+    await fillInChecksums(this.namespace, underlayBridge);
   }
 
   async #moveAddress(from: string, to: string): Promise<void> {

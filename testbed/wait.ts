@@ -2,6 +2,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 import { IovnError } from '../common/errors.js';
 
+/** How many times as long as usual everything may take: scripts/vm says so where the machine is emulated. */
+export const patience = Number(process.env['IOVN_PATIENCE'] ?? '1');
+
 export interface WaitOptions {
   readonly timeoutMs?: number;
   readonly intervalMs?: number;
@@ -16,7 +19,7 @@ export async function waitFor<T>(
   condition: () => Promise<T | undefined | false> | T | undefined | false,
   { timeoutMs = 15_000, intervalMs = 50 }: WaitOptions = {},
 ): Promise<T> {
-  const deadline = performance.now() + timeoutMs;
+  const deadline = performance.now() + timeoutMs * patience;
   for (;;) {
     let cause: unknown;
     try {
@@ -26,7 +29,7 @@ export async function waitFor<T>(
       cause = error;
     }
     if (performance.now() > deadline) {
-      throw new IovnError('wait_timeout', `waited ${timeoutMs} ms in vain: ${what}`, {}, cause);
+      throw new IovnError('wait_timeout', `waited ${timeoutMs * patience} ms in vain: ${what}`, {}, cause);
     }
     await delay(intervalMs);
   }

@@ -62,12 +62,13 @@ function tunnelEntries(tunnel: Tunnel, sources: readonly Uint8Array[]): readonly
 }
 
 function tunnelEntry(tunnel: Tunnel): TableEntry {
-  const { chassis, id, type, checksum, local, remote, route, device, relay } = tunnel;
+  const { chassis, id, type, checksum, local, remote, route, device, byDevice, relay } = tunnel;
+  const { TUNNEL_CHECKSUM, TUNNEL_BY_DEVICE } = tunnelFlags;
   const value = encodeTunnel({
     remote: padded(remote),
     local: padded(local),
     type: typeNumbers[type],
-    flags: checksum ? tunnelFlags.TUNNEL_CHECKSUM : 0,
+    flags: (checksum ? TUNNEL_CHECKSUM : 0) | (byDevice ? TUNNEL_BY_DEVICE : 0),
     family: familyOf(remote),
     ifindex: device,
     relayIfindex: relay.into,

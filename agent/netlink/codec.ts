@@ -1,4 +1,5 @@
 import { type Ifindex, type Mac, macBytes, macFromBytes } from '../../common/addresses.js';
+import type { TunnelType } from '../tunnel-endpoints.js';
 
 /** rtnetlink's wire format (rtnetlink(7), linux/rtnetlink.h, linux/if_link.h): host byte order, 4-byte alignment. */
 export const messageTypes = {
@@ -49,6 +50,8 @@ const linkAttributes = {
 const linkInfoKind = 1;
 const linkInfoData = 2;
 const vethInfoPeer = 1;
+/** IFLA_GENEVE_* */
+const geneveInfo = { port: 5, collectMetadata: 6, zeroChecksumIp6Receive: 10 } as const;
 /** IFLA_VXLAN_* */
 const vxlanInfo = { learning: 7, port: 15, zeroChecksumIp6Receive: 20, collectMetadata: 25 } as const;
 const addressFamilyInet6 = 10;
@@ -154,24 +157,33 @@ export function encodeCreateVeth(sequence: number, name: string, peerName: strin
   ]);
 }
 
-/** The UDP port of VXLAN (RFC 7348), as OVN uses it. */
-const vxlanPort = 4789;
+/** The attributes of a device of which packets tell the addresses, and the UDP ports that OVN uses (RFC 8926, RFC 7348). */
+function tunnelDeviceData(type: TunnelType): Buffer {
+  const port = Buffer.alloc(2);
+  port.writeUInt16BE(type === 'geneve' ? 6081 : 4789);
+  const [yes, no] = [Buffer.of(1), Buffer.of(0)];
+  return type === 'geneve'
+    ? Buffer.concat([
+        encodeAttribute(geneveInfo.collectMetadata, Buffer.alloc(0)),
+        encodeAttribute(geneveInfo.port, port),
+        encodeAttribute(geneveInfo.zeroChecksumIp6Receive, yes),
+      ])
+    : Buffer.concat([
+        encodeAttribute(vxlanInfo.collectMetadata, yes),
+        encodeAttribute(vxlanInfo.learning, no),
+        encodeAttribute(vxlanInfo.port, port),
+        encodeAttribute(vxlanInfo.zeroChecksumIp6Receive, yes),
+      ]);
+}
 
 /**
- * Asks for a new VXLAN device that learns nothing and has its addresses told with each packet. Tunnel packets over IPv6
+ * Asks for a new tunnel device that learns nothing and has its addresses told with each packet. Tunnel packets over IPv6
  * without a checksum are accepted, as Open vSwitch does.
  */
-export function encodeCreateVxlan(sequence: number, name: string): Buffer {
+export function encodeCreateTunnelDevice(sequence: number, name: string, type: TunnelType): Buffer {
   const { request, acknowledge, create, exclusive } = requestFlags;
-  const port = Buffer.alloc(2);
-  port.writeUInt16BE(vxlanPort);
-  const data = Buffer.concat([
-    encodeAttribute(vxlanInfo.collectMetadata, Buffer.of(1)),
-    encodeAttribute(vxlanInfo.learning, Buffer.of(0)),
-    encodeAttribute(vxlanInfo.port, port),
-    encodeAttribute(vxlanInfo.zeroChecksumIp6Receive, Buffer.of(1)),
-  ]);
-  const info = Buffer.concat([encodeText(linkInfoKind, 'vxlan'), encodeAttribute(linkInfoData, data)]);
+  const data = encodeAttribute(linkInfoData, tunnelDeviceData(type));
+  const info = Buffer.concat([encodeText(linkInfoKind, type), data]);
   return encodeMessage(messageTypes.newLink, request | acknowledge | create | exclusive, sequence, [
     interfaceInfo(0),
     encodeText(linkAttributes.name, name),

@@ -9,7 +9,7 @@ import {
   decodeMessages,
   encodeConfigureRelay,
   encodeCreateVeth,
-  encodeCreateVxlan,
+  encodeCreateTunnelDevice,
   encodeDeleteLink,
   encodeGetFilters,
   encodeGetLink,
@@ -29,6 +29,7 @@ import {
   type RouteAnswer,
 } from './route-codec.js';
 import { relayMtu } from '../relay.js';
+import type { TunnelType } from '../tunnel-endpoints.js';
 
 const { ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL, ENETDOWN } = os.constants.errno;
 const noRouteErrnos = new Set([ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL, ENETDOWN]);
@@ -69,13 +70,13 @@ export function configureRelay(ifindex: Ifindex): void {
   request(`configure interface ${ifindex} as relay`, encodeConfigureRelay(sequence, ifindex, relay));
 }
 
-/** Makes the node's VXLAN device, down. Throws KernelError. */
-export function createVxlan(name: string): void {
-  request(`create interface ${name} of type vxlan`, encodeCreateVxlan(sequence, name));
+/** Makes one of the node's tunnel devices, down. Throws KernelError. */
+export function createTunnelDevice(name: string, type: TunnelType): void {
+  request(`create interface ${name} of type ${type}`, encodeCreateTunnelDevice(sequence, name, type));
 }
 
-/** Sets the node's VXLAN device up. */
-export function raiseVxlan(ifindex: Ifindex): void {
+/** Sets one of the node's tunnel devices up. */
+export function raiseTunnelDevice(ifindex: Ifindex): void {
   request(`set interface ${ifindex} up`, encodeSetUpSilent(sequence, ifindex));
 }
 

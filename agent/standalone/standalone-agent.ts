@@ -54,6 +54,7 @@ export class StandaloneAgent {
         return { state: 'standalone', controller: this.#file.file, sinceMs, error: problem };
       },
       databaseState: undefined,
+      geneve: 'program',
       log,
     });
   }

@@ -63,18 +63,19 @@ make_initramfs() {
   (cd "$root" && find . | busybox cpio -o -H newc 2>/dev/null) >"$work/initramfs.img"
 }
 
+accelerator=tcg,thread=multi
+[ ! -w /dev/kvm ] || accelerator=kvm
 [ -d "$cache" ] || fetch_kernel
 make_initramfs
 mkdir "$work/share"
 cp scripts/vm/start "$work/share/start"
 {
+  [ "$accelerator" = kvm ] || echo 'export IOVN_PATIENCE=10'
   printf 'cd %q\n' "$PWD"
   printf '%q ' "$@"
 } >"$work/share/command"
 printf '%s\n' "$cache/lib/modules" >"$work/share/modules"
 
-accelerator=tcg,thread=multi
-[ ! -w /dev/kvm ] || accelerator=kvm
 share() { printf 'local,id=%s,path=%s,security_model=none,multidevs=remap%s' "$@"; }
 # qemu in the background, so that a signal ends this script at once; its input must not be the terminal.
 timeout --foreground "${IOVN_VM_TIMEOUT:-3600}" qemu-system-x86_64 -M q35 -accel "$accelerator" -cpu max -smp 2 -m 4096 \

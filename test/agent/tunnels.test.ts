@@ -23,6 +23,8 @@ import {
   decodeTunnel,
   decodeTunnelEndpoint,
   decodeTunnelEndpointKey,
+  tunnelFlags,
+  tunnelType,
 } from '../../generated/bpf/layouts.js';
 import { makeLink } from './support/fake-devices.js';
 import { vif } from './support/vif.js';
@@ -114,10 +116,12 @@ for (const [what, local, remote, expected] of choices) {
 }
 
 const eth0 = 2 as Ifindex;
+const geneveDevice = 5 as Ifindex;
+const vxlanDevice = 6 as Ifindex;
 const underlay: Underlay = {
   relay: { into: 8 as Ifindex, outOf: 9 as Ifindex },
-  vxlan: 6 as Ifindex,
-  vxlanProblem: undefined,
+  way: (type) => (type === 'vxlan' ? { by: 'device', device: vxlanDevice } : { by: 'program', reason: '' }),
+  guards: new Map(),
   interfacesWith: () => [eth0],
   routeTo: () => ({ ifindex: eth0, mtu: 1500 }),
 };
@@ -254,7 +258,8 @@ const mixed: Intent['chassis'] = new Map([
 ]);
 
 test('types side by side: each tunnel leads to its device, and packets are taken by both', (t) => {
-  const { tunnelPlan, desired } = desiredOf(intentOf(ports, mixed), underlay, new Map(), bothTypes);
+  const withVxlan = { ...underlay, guards: new Map([['vxlan', vxlanDevice] as const]) };
+  const { tunnelPlan, desired } = desiredOf(intentOf(ports, mixed), withVxlan, new Map(), bothTypes);
   const devices = [...tunnelPlan.tunnels.values()].map(({ chassis, type, device }) => [
     chassis,
     type,
@@ -272,14 +277,40 @@ test('types side by side: each tunnel leads to its device, and packets are taken
 });
 
 test('without a VXLAN device its chassis are named once it is known that there will be none', (t) => {
-  const plan = (vxlanProblem: string | undefined) =>
-    planTunnels(intentOf([], mixed), bothTypes, { ...underlay, vxlan: undefined, vxlanProblem }, new Map());
+  const plan = (reason: string | undefined) => {
+    const way: Underlay['way'] = (type) =>
+      type === 'vxlan' ? { by: 'none', reason } : { by: 'program', reason: '' };
+    return planTunnels(intentOf([], mixed), bothTypes, { ...underlay, way }, new Map());
+  };
   t.deepEqual([...plan(undefined).tunnels.keys()], ['hv2']);
   t.deepEqual(plan(undefined).problems, []);
   t.deepEqual(
     plan('not supported').problems.map(({ name, message }) => `${name}: ${message}`),
     ['hv3: there is no VXLAN device: not supported'],
   );
+});
+
+test('Geneve by device: tunnels lead to it, and the underlay is left alone', (t) => {
+  const guards = new Map([['geneve', geneveDevice] as const]);
+  const byDevice: Underlay = { ...underlay, guards, way: () => ({ by: 'device', device: geneveDevice }) };
+  const { tunnelPlan, desired } = desiredOf(intentOf(ports, hosts), byDevice);
+  for (const tunnel of tunnelPlan.tunnels.values()) t.is(tunnel.device, geneveDevice);
+  const values = entries(desired.tables, 'tunnels').map(([, value]) => decodeTunnel(value));
+  t.true(values.length > 0);
+  for (const { type, flags, ifindex } of values) {
+    t.is(type, tunnelType.TUNNEL_GENEVE);
+    t.is(flags & tunnelFlags.TUNNEL_BY_DEVICE, tunnelFlags.TUNNEL_BY_DEVICE);
+    t.is(ifindex, geneveDevice);
+  }
+  t.deepEqual([...desired.underlay].sort(), ['geneve_ingress 5', 'relay_ingress 9']);
+});
+
+test('while the Geneve device is not up, it is guarded and our own program goes on', (t) => {
+  const guards = new Map([['geneve', geneveDevice] as const]);
+  const { tunnelPlan, desired } = desiredOf(intentOf(ports, hosts), { ...underlay, guards });
+  for (const { device, byDevice } of tunnelPlan.tunnels.values())
+    t.deepEqual([device, byDevice], [eth0, false]);
+  t.deepEqual([...desired.underlay].sort(), ['geneve_ingress 5', 'relay_ingress 9', 'tunnel_ingress 2']);
 });
 
 test('what VXLAN can not carry has no tunnel, and is named', (t) => {

@@ -525,13 +525,11 @@ test('every drop reason of tunnels has a test', (t) => {
   );
 });
 
-test('what comes out of the VXLAN device must have come in by it', (t) => {
-  const { sw, underlay } = open(t);
-  const run = sw.harness.run(
-    toPort1(ping4),
-    { ingressIfindex: underlay, ifindex: underlay },
-    'vxlan_ingress',
-  );
-  t.is(run.verdict, verdicts.drop);
-  t.deepEqual(sw.harness.drops(0), { tunnel_malformed: 1 });
-});
+for (const program of ['geneve_ingress', 'vxlan_ingress'] as const) {
+  test(`${program}: what comes out of the tunnel device must have come in by it`, (t) => {
+    const { sw, underlay } = open(t);
+    const run = sw.harness.run(toPort1(ping4), { ingressIfindex: underlay, ifindex: underlay }, program);
+    t.is(run.verdict, verdicts.drop);
+    t.deepEqual(sw.harness.drops(0), { tunnel_malformed: 1 });
+  });
+}

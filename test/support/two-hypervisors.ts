@@ -9,14 +9,17 @@ interface TwoOptions {
   readonly portSecurity?: boolean;
   /** external_ids:ovn-encap-type of each. */
   readonly encapTypes?: readonly [string, string];
+  /** Of the agent of each. */
+  readonly agentArgs?: readonly [readonly string[], readonly string[]];
 }
 
 /** Two hypervisors with a VM each, which reach each other. */
 export async function openTwo(t: ExecutionContext, options: TwoOptions = {}) {
   const [encapType, second] = options.encapTypes ?? ['geneve', 'geneve'];
-  const network = await Network.open(t, { encapType });
+  const [firstArgs, secondArgs] = options.agentArgs ?? [[], []];
+  const network = await Network.open(t, { encapType, agentArgs: firstArgs });
   const hv1 = network.hypervisor;
-  const hv2 = await network.addHypervisor(2, { encapType: second });
+  const hv2 = await network.addHypervisor(2, { encapType: second, agentArgs: secondArgs });
   const vm1 = await network.plugVm(1, hv1, options);
   const vm2 = await network.plugVm(2, hv2, options);
   await network.sync();

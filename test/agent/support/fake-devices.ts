@@ -1,4 +1,5 @@
 import { type Ifindex, type Mac, parseMac } from '../../../common/addresses.js';
+import type { TunnelType } from '../../../agent/tunnel-endpoints.js';
 import type { Underlay } from '../../../agent/tunnels.js';
 import type { Devices, Link, Links, Route } from '../../../agent/links.js';
 
@@ -21,8 +22,8 @@ export function makeLink(name: string, ifindex: number, parts: Partial<Link> = {
 /** A node that nobody shares a switch with. */
 export const noUnderlay: Underlay = {
   relay: undefined,
-  vxlan: undefined,
-  vxlanProblem: undefined,
+  way: () => ({ by: 'program', reason: '' }),
+  guards: new Map(),
   interfacesWith: () => [],
   routeTo: () => undefined,
 };
@@ -99,10 +100,10 @@ export class FakeDevices implements Devices {
     this.#notify();
   }
 
-  createVxlan(name: string): void {
+  createTunnelDevice(name: string, kind: TunnelType): void {
     this.created.push(name);
     this.#pending.push(() => {
-      const down = { kind: 'vxlan', adminUp: false, operUp: false };
+      const down = { kind, adminUp: false, operUp: false };
       this.#links.set(name, makeLink(name, this.#nextIfindex++, down));
     });
     setImmediate(() => {
@@ -111,7 +112,7 @@ export class FakeDevices implements Devices {
     });
   }
 
-  raiseVxlan(ifindex: Ifindex): void {
+  raiseTunnelDevice(ifindex: Ifindex): void {
     this.setUp(ifindex);
   }
 

@@ -85,6 +85,7 @@ export class Rig {
         applied: () => undefined,
         portInstalled: (seconds) => void this.portUpSeconds.push(seconds),
       },
+      geneve: 'program',
       now: () => 1_700_000_000_000,
       driftIntervalMs,
       retryMs: 1,
