@@ -19,6 +19,7 @@ import { IntentCache } from './intent-cache.js';
 import type { Devices } from './links.js';
 import { addFdbMetrics } from './fdb/fdb-metrics.js';
 import { addCollectedMetrics, createObserver } from './metrics.js';
+import { PortMetrics } from './port-metrics.js';
 import { Reconciler } from './reconciler.js';
 import { ControllerSession } from './session.js';
 import type { AgentSettings } from './settings.js';
@@ -218,7 +219,6 @@ export class Agent {
   async #serveMetrics(): Promise<void> {
     const { settings, dataPlane, log } = this.#options;
     addCollectedMetrics(this.#registry, {
-      readCounters: (slots) => dataPlane.readCounters(slots),
       reconciler: () => this.#reconciler?.view,
       database: () => this.#database.status,
       controller: () => this.#session.status,
@@ -228,6 +228,10 @@ export class Agent {
     await startMetricsServer({
       listen: settings.metrics,
       registry: this.#registry,
+      bulk: new PortMetrics({
+        readCounters: (slots) => dataPlane.readCounters(slots),
+        reconciler: () => this.#reconciler?.view,
+      }),
       health: () => this.#health(),
       signal: this.#life.signal,
       log,

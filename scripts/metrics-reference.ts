@@ -9,6 +9,8 @@ import { type MetricObject, Registry } from 'prom-client';
 
 import { addFdbMetrics } from '../agent/fdb/fdb-metrics.js';
 import { addCollectedMetrics, createObserver } from '../agent/metrics.js';
+import { PortMetrics } from '../agent/port-metrics.js';
+import type { CounterFamily } from '../common/exposition.js';
 import { packageRoot } from '../common/package-root.js';
 import { createMetrics } from '../controller/metrics.js';
 
@@ -21,7 +23,7 @@ function agentRegistry(): Registry {
   const registry = new Registry();
   createObserver(registry);
   const sources = { reconciler: unused, database: unused, controller: unused };
-  addCollectedMetrics(registry, { ...sources, readCounters: unused });
+  addCollectedMetrics(registry, sources);
   addFdbMetrics(registry, { capacity: 0 }, unused);
   return registry;
 }
@@ -32,22 +34,28 @@ function controllerRegistry(): Registry {
   return metrics.registry;
 }
 
-function labelsOf(metric: MetricObject): readonly string[] {
-  if (!('labelNames' in metric) || !Array.isArray(metric.labelNames)) return [];
-  return metric.labelNames.map(String).filter((name) => name !== 'le');
+interface Definition extends CounterFamily {
+  readonly type: string;
 }
 
-function typeOf(metric: MetricObject): string {
-  return metric.constructor.name.toLowerCase().replace('scraped', '');
+function definition(metric: MetricObject): Definition {
+  const labels = 'labelNames' in metric && Array.isArray(metric.labelNames) ? metric.labelNames : [];
+  return {
+    name: metric.name,
+    help: metric.help,
+    labelNames: labels.map(String).filter((name) => name !== 'le'),
+    type: metric.constructor.name.toLowerCase(),
+  };
 }
 
-function tableOf(registry: Registry): readonly string[] {
-  const metrics = registry.getMetricsAsArray().toSorted((a, b) => (a.name < b.name ? -1 : 1));
-  const rows = metrics.map((metric) => {
-    const labels = labelsOf(metric)
-      .map((name) => `\`${name}\``)
-      .join(', ');
-    return `| \`${metric.name}\` | ${typeOf(metric)} | ${labels} | ${metric.help} |`;
+function tableOf(registry: Registry, bulk: readonly CounterFamily[] = []): readonly string[] {
+  const definitions = [
+    ...registry.getMetricsAsArray().map(definition),
+    ...bulk.map((family) => ({ ...family, type: 'counter' })),
+  ].sort((a, b) => (a.name < b.name ? -1 : 1));
+  const rows = definitions.map(({ name, type, labelNames, help }) => {
+    const labels = labelNames.map((label) => `\`${label}\``).join(', ');
+    return `| \`${name}\` | ${type} | ${labels} | ${help} |`;
   });
   return ['| metric | type | labels | |', '|---|---|---|---|', ...rows];
 }
@@ -63,7 +71,7 @@ const page = [
   '',
   '## iovn-agent',
   '',
-  ...tableOf(agentRegistry()),
+  ...tableOf(agentRegistry(), new PortMetrics({ readCounters: unused, reconciler: unused }).families),
   '',
   '## iovn-controller',
   '',
