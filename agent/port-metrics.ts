@@ -1,4 +1,10 @@
-import { type BulkCounters, type CounterFamily, familyHead, formatLabels } from '../common/exposition.js';
+import {
+  type BulkCounters,
+  type CounterFamily,
+  familyHead,
+  flat,
+  formatLabels,
+} from '../common/exposition.js';
 import { dropReasons } from '../generated/bpf/layouts.js';
 import type { PortCounters } from './data-plane.js';
 import type { PluggedPort } from './modules/io-module.js';
@@ -65,10 +71,12 @@ export class PortMetrics implements BulkCounters {
     for (const family of trafficFamilies) {
       const { name, field } = family;
       yield familyHead(family);
-      for (const { labels, counters: of } of ports) yield `${name}{${labels}} ${of[field]}\n`;
+      for (const { labels, counters: of } of ports)
+        yield flat([name, '{', labels, '} ', String(of[field]), '\n']);
     }
     yield familyHead(dropFamily);
-    for (const { owner, counters: of } of ports) yield* dropLines(`${dropFamily.name}{${owner},`, of);
+    for (const { owner, counters: of } of ports)
+      yield* dropLines(flat([dropFamily.name, '{', owner, ',']), of);
     yield familyHead(portlessFamily);
     const withoutPort = counters.get(undefined);
     if (withoutPort !== undefined) yield* dropLines(`${portlessFamily.name}{`, withoutPort);
@@ -103,7 +111,7 @@ export class PortMetrics implements BulkCounters {
       if (now === undefined || now.port.name !== then?.port.name) return [];
       const switchName = intent?.switches.get(now.port.switchId)?.name ?? '';
       const owner = formatLabels({ port: now.port.name, switch: switchName });
-      const labels = `${owner},${formatLabels({ interface: now.interfaceName })}`;
+      const labels = flat([owner, ',', formatLabels({ interface: now.interfaceName })]);
       return [{ owner, labels, counters: found }];
     });
   }
@@ -112,6 +120,6 @@ export class PortMetrics implements BulkCounters {
 function* dropLines(start: string, { drops }: PortCounters): Generator<string> {
   for (const { name, number } of dropReasons) {
     const packets = drops[number] ?? 0n;
-    if (packets !== 0n) yield `${start}reason="${name}"} ${packets}\n`;
+    if (packets !== 0n) yield flat([start, 'reason="', name, '"} ', String(packets), '\n']);
   }
 }

@@ -23,29 +23,38 @@ const sliceMs = 2;
 
 /** What /metrics serves, in pieces that took 2 ms or little more each; the event loop goes round between them. */
 export async function* exposition(registry: Registry, bulk?: BulkCounters): AsyncGenerator<string> {
-  let text = '';
+  let lines: string[] = [];
   let startedMs = performance.now();
   const isOver = (): boolean => performance.now() - startedMs > sliceMs;
+  const take = (): string => {
+    const piece = flat(lines);
+    lines = [];
+    return piece;
+  };
   const rest = async (): Promise<void> => {
-    text = '';
     await nextTurn();
     startedMs = performance.now();
   };
   for (const { name } of registry.getMetricsAsArray()) {
-    text += `${await registry.getSingleMetricAsString(name)}\n`;
+    lines.push(await registry.getSingleMetricAsString(name), '\n');
     if (isOver()) {
-      yield text;
+      yield take();
       await rest();
     }
   }
   for (const line of bulk?.lines() ?? []) {
-    text += line;
+    if (line !== '') lines.push(line);
     if (isOver()) {
-      if (text !== '') yield text;
+      if (lines.length > 0) yield take();
       await rest();
     }
   }
-  if (text !== '') yield text;
+  if (lines.length > 0) yield take();
+}
+
+/** One string in one place: what `+` makes is a tree, and to send thousands of those takes longer than all the rest. */
+export function flat(parts: readonly string[]): string {
+  return parts.join('');
 }
 
 /** `# HELP` and `# TYPE`. */
