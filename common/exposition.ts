@@ -20,15 +20,23 @@ export interface BulkCounters {
 }
 
 const sliceMs = 2;
+/** Characters; longer strings are slow to make. */
+const pieceLength = 32 * 1024;
 
 /** What /metrics serves, in pieces that took 2 ms or little more each; the event loop goes round between them. */
 export async function* exposition(registry: Registry, bulk?: BulkCounters): AsyncGenerator<string> {
   let lines: string[] = [];
+  let length = 0;
   let startedMs = performance.now();
-  const isOver = (): boolean => performance.now() - startedMs > sliceMs;
+  const isOver = (): boolean => length > pieceLength || performance.now() - startedMs > sliceMs;
+  const add = (line: string): void => {
+    lines.push(line);
+    length += line.length;
+  };
   const take = (): string => {
     const piece = flat(lines);
     lines = [];
+    length = 0;
     return piece;
   };
   const rest = async (): Promise<void> => {
@@ -36,14 +44,14 @@ export async function* exposition(registry: Registry, bulk?: BulkCounters): Asyn
     startedMs = performance.now();
   };
   for (const { name } of registry.getMetricsAsArray()) {
-    lines.push(await registry.getSingleMetricAsString(name), '\n');
+    add(`${await registry.getSingleMetricAsString(name)}\n`);
     if (isOver()) {
       yield take();
       await rest();
     }
   }
   for (const line of bulk?.lines() ?? []) {
-    if (line !== '') lines.push(line);
+    if (line !== '') add(line);
     if (isOver()) {
       if (lines.length > 0) yield take();
       await rest();
