@@ -15,6 +15,7 @@ import { applyUpdate, emptyIntent, type Intent } from './intent.js';
 import type { Devices } from './links.js';
 import type { LocalNode } from './local-node.js';
 import { addCollectedMetrics, addConnectionMetrics, createObserver } from './metrics.js';
+import { PortMetrics } from './port-metrics.js';
 import { type ControllerOutlet, type KnownIntent, Reconciler, type ReconcilerView } from './reconciler.js';
 import type { IntentSourceStatus } from './session.js';
 import type { GeneveMode } from './settings.js';
@@ -65,10 +66,7 @@ export class AgentCore {
       log,
     });
     this.#announcer = new Announcer(dataPlane, log);
-    addCollectedMetrics(this.#registry, {
-      readCounters: (slots) => dataPlane.readCounters(slots),
-      reconciler: () => this.view,
-    });
+    addCollectedMetrics(this.#registry, { reconciler: () => this.view });
     if (databaseState !== undefined) addConnectionMetrics(this.#registry, { controller, databaseState });
     addFdbMetrics(this.#registry, dataPlane.fdb, () => this.#fdb.statistics());
   }
@@ -125,7 +123,12 @@ export class AgentCore {
     signal: AbortSignal,
   ): Promise<void> {
     if (listen === undefined) return;
-    await startMetricsServer({ listen, registry: this.#registry, health, signal, log: this.#options.log });
+    const { dataPlane, log } = this.#options;
+    const bulk = new PortMetrics({
+      readCounters: (slots) => dataPlane.readCounters(slots),
+      reconciler: () => this.view,
+    });
+    await startMetricsServer({ listen, registry: this.#registry, bulk, health, signal, log });
   }
 
   /** What /healthz says of every agent. */

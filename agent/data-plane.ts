@@ -55,7 +55,7 @@ export interface PortCounters {
   readonly sentPackets: bigint;
   readonly sentBytes: bigint;
   /** Indexed by enum drop_reason. */
-  readonly drops: readonly bigint[];
+  readonly drops: ArrayLike<bigint>;
 }
 
 /** What could not be written, entry by entry: one that fails does not stop the others. */

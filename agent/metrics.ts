@@ -1,14 +1,10 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
-import { dropReasons } from '../generated/bpf/layouts.js';
-import { type PortCounters, tableNames } from './data-plane.js';
+import { tableNames } from './data-plane.js';
 import type { Observer, ReconcilerView } from './reconciler.js';
-import { ScrapedCounter } from './scraped-counter.js';
 import type { IntentSourceStatus } from './session.js';
 
 export interface MetricSources {
-  /** Of all slots in one read of the kernel. */
-  readonly readCounters: (slots: readonly number[]) => ReadonlyMap<number, PortCounters>;
   readonly reconciler: () => ReconcilerView | undefined;
 }
 
@@ -19,97 +15,6 @@ export interface Connections {
 
 const prefix = 'iovn_agent_';
 const secondsBuckets = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30];
-
-/** What one scrape shows of one port. */
-interface PortSample {
-  readonly labels: { readonly port: string; readonly switch: string; readonly interface: string };
-  readonly counters: PortCounters;
-}
-
-interface Sample {
-  readonly ports: readonly PortSample[];
-  readonly withoutPort: PortCounters | undefined;
-}
-
-/** All ports' counters in one read of the kernel, which the metrics of a scrape share. */
-function createSampler({ readCounters, reconciler }: MetricSources): () => Sample {
-  const read = (): Sample => {
-    const { plugged = [], intent } = reconciler() ?? {};
-    const counters = readCounters([0, ...plugged.map(({ slot }) => slot)]);
-    const ports = plugged.flatMap(({ slot, port, interfaceName }) => {
-      const found = counters.get(slot);
-      const switchName = intent?.switches.get(port.switchId)?.name ?? '';
-      const labels = { port: port.name, switch: switchName, interface: interfaceName };
-      return found === undefined ? [] : [{ labels, counters: found }];
-    });
-    return { ports, withoutPort: counters.get(0) };
-  };
-  let current: Sample | undefined;
-  return () => {
-    if (current === undefined) {
-      current = read();
-      setImmediate(() => {
-        current = undefined;
-      });
-    }
-    return current;
-  };
-}
-
-function nonZeroDrops({ drops }: PortCounters): readonly (readonly [reason: string, packets: number])[] {
-  return dropReasons.flatMap(({ name, number }) => {
-    const packets = drops[number] ?? 0n;
-    return packets === 0n ? [] : [[name, Number(packets)] as const];
-  });
-}
-
-type TrafficField = 'receivedPackets' | 'receivedBytes' | 'sentPackets' | 'sentBytes';
-
-const traffic: readonly (readonly [name: string, field: TrafficField, help: string])[] = [
-  ['port_received_packets_total', 'receivedPackets', 'Packets that came from the VM, dropped ones included.'],
-  ['port_received_bytes_total', 'receivedBytes', 'Bytes that came from the VM, dropped ones included.'],
-  ['port_sent_packets_total', 'sentPackets', 'Packets handed to the VM.'],
-  ['port_sent_bytes_total', 'sentBytes', 'Bytes handed to the VM.'],
-];
-
-function addPortMetrics(registry: Registry, sample: () => Sample): void {
-  const registers = [registry];
-  for (const [name, field, help] of traffic) {
-    const labelNames = ['port', 'switch', 'interface'] as const;
-    new ScrapedCounter({ name: prefix + name, help, labelNames, registers }, () =>
-      sample().ports.map(({ labels, counters }) => ({ labels, value: Number(counters[field]) })),
-    );
-  }
-  new ScrapedCounter(
-    {
-      name: `${prefix}port_dropped_packets_total`,
-      help: 'Packets dropped, at the port that sent them or at the one that was to receive them, by reason.',
-      labelNames: ['port', 'switch', 'reason'],
-      registers,
-    },
-    () =>
-      sample().ports.flatMap(({ labels: { port, switch: switchName }, counters }) =>
-        nonZeroDrops(counters).map(([reason, value]) => ({
-          labels: { port, switch: switchName, reason },
-          value,
-        })),
-      ),
-  );
-  new ScrapedCounter(
-    {
-      name: `${prefix}dropped_packets_without_port_total`,
-      help: 'Packets dropped on interfaces that no logical port is bound to, and tunnel packets dropped on arrival, by reason.',
-      labelNames: ['reason'],
-      registers,
-    },
-    () => {
-      const { withoutPort } = sample();
-      return withoutPort
-        ? nonZeroDrops(withoutPort).map(([reason, value]) => ({ labels: { reason }, value }))
-        : [];
-    },
-  );
-}
 
 /** Of an agent that has a controller and a local database. */
 export function addConnectionMetrics(registry: Registry, { controller, databaseState }: Connections): void {
@@ -241,9 +146,8 @@ export function createObserver(registry: Registry): Observer {
   };
 }
 
-/** Everything that is read at the moment of a scrape. */
+/** What is read at the moment of a scrape, but for the ports' counters (port-metrics.ts). */
 export function addCollectedMetrics(registry: Registry, sources: MetricSources): void {
   addStateMetrics(registry, sources);
   addRefusalMetrics(registry, sources);
-  addPortMetrics(registry, createSampler(sources));
 }

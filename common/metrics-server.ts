@@ -1,8 +1,10 @@
 import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http';
+import { pipeline } from 'node:stream/promises';
 
 import type { Registry } from 'prom-client';
 
 import { ConfigError, errorMessage } from './errors.js';
+import { type BulkCounters, exposition } from './exposition.js';
 import { formatListenAddress, type ListenAddress } from './listen-address.js';
 import type { Logger } from './log.js';
 
@@ -15,6 +17,7 @@ export interface Health {
 export interface MetricsServerOptions {
   readonly listen: ListenAddress;
   readonly registry: Registry;
+  readonly bulk?: BulkCounters;
   readonly health: () => Health;
   /** Aborting it closes the server and every connection. */
   readonly signal: AbortSignal;
@@ -56,20 +59,16 @@ function listening(server: Server, listen: ListenAddress): Promise<void> {
   });
 }
 
-function requestListener({ registry, health, log }: MetricsServerOptions): RequestListener {
+function requestListener(options: MetricsServerOptions): RequestListener {
+  const { registry, health } = options;
   return (request, response) => {
     const [route] = (request.url ?? '').split('?');
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       response.setHeader('Allow', 'GET, HEAD');
       send(response, 405, 'text/plain', 'only GET and HEAD\n');
     } else if (route === '/metrics') {
-      registry.metrics().then(
-        (text) => send(response, 200, registry.contentType, text),
-        (error: unknown) => {
-          log.error('metrics could not be collected', { error: errorMessage(error) });
-          send(response, 500, 'text/plain', `${errorMessage(error)}\n`);
-        },
-      );
+      if (request.method === 'HEAD') response.writeHead(200, { 'Content-Type': registry.contentType }).end();
+      else void sendMetrics(response, options);
     } else if (route === '/healthz') {
       const report = health();
       send(response, report.ok ? 200 : 503, 'application/json', `${JSON.stringify(report)}\n`);
@@ -77,6 +76,33 @@ function requestListener({ registry, health, log }: MetricsServerOptions): Reque
       send(response, 404, 'text/plain', 'there are /metrics and /healthz\n');
     }
   };
+}
+
+/** Node sends bytes faster than text. */
+async function* encode(pieces: AsyncIterable<string>): AsyncGenerator<Buffer> {
+  for await (const piece of pieces) yield Buffer.from(piece);
+}
+
+/** What fails after the first piece breaks the connection off, so that nobody takes a part for the whole. */
+async function sendMetrics(
+  response: ServerResponse,
+  { registry, bulk, log }: MetricsServerOptions,
+): Promise<void> {
+  const pieces = encode(exposition(registry, bulk));
+  try {
+    const first = await pieces.next();
+    response.writeHead(200, { 'Content-Type': registry.contentType });
+    if (first.done !== true) response.write(first.value);
+    await pipeline(pieces, response);
+  } catch (error) {
+    if (response.headersSent) {
+      log.warn('a scrape was broken off', { error: errorMessage(error) });
+      response.destroy();
+    } else {
+      log.error('metrics could not be collected', { error: errorMessage(error) });
+      send(response, 500, 'text/plain', `${errorMessage(error)}\n`);
+    }
+  }
 }
 
 /** Node leaves the body out of the answer to HEAD by itself. */

@@ -66,7 +66,7 @@ function traffic(counters: PortCounters | undefined): NodePortInput {
     received_bytes: String(counters.receivedBytes),
     sent_packets: String(counters.sentPackets),
     sent_bytes: String(counters.sentBytes),
-    dropped_packets: String(counters.drops.reduce((sum, each) => sum + each, 0n)),
+    dropped_packets: String(Array.from(counters.drops).reduce((sum, each) => sum + each, 0n)),
   };
 }
 

@@ -3,7 +3,6 @@ import {
   decodeDropSampling,
   decodePortCounters,
   decodePortKey,
-  dropReasons,
   dropSamplingSize,
   encodePortKey,
   portCountersSize,
@@ -22,6 +21,8 @@ import { type EntryFailure, KernelMap } from './kernel-map.js';
 /** Those that the programs write. */
 const programMapNames = ['port_counters', 'drops', 'drop_sampling', 'activations'] as const;
 type MapName = TableName | (typeof programMapNames)[number];
+
+const wordSize = 8;
 
 /** The maps of `bpf/maps.h` by what the agent does with them: tables that it fills, counters that it reads. */
 export class KernelTables {
@@ -104,19 +105,16 @@ export class KernelTables {
     if (slots.length === 0) return new Map();
     const first = slots.reduce((a, b) => Math.min(a, b));
     const count = slots.reduce((a, b) => Math.max(a, b)) - first + 1;
-    const traffic = this.#map('port_counters');
-    const trafficBytes = traffic.readRange(first, count);
-    const reasons = dropReasons.length;
-    const dropBytes = this.#map('drops').readRange(first, count);
-    const dropCounts = new BigUint64Array(dropBytes.buffer, dropBytes.byteOffset, count * reasons);
+    const traffic = this.#map('port_counters').readRange(first, count);
+    const drops = wordsOf(this.#map('drops').readRange(first, count));
+    const trafficBytes = traffic.length / count;
+    const reasons = drops.length / count;
     return new Map(
       slots.map((slot) => {
-        const perCpu = trafficBytes.subarray(
-          (slot - first) * traffic.valueSize,
-          (slot - first + 1) * traffic.valueSize,
-        );
-        const drops = Array.from(dropCounts.subarray((slot - first) * reasons, (slot - first + 1) * reasons));
-        return [slot, { ...sumOverCpus(perCpu), drops }];
+        const index = slot - first;
+        const perCpu = traffic.subarray(index * trafficBytes, (index + 1) * trafficBytes);
+        const ofSlot = drops.subarray(index * reasons, (index + 1) * reasons);
+        return [slot, { ...sumOverCpus(perCpu), drops: ofSlot }];
       }),
     );
   }
@@ -196,18 +194,18 @@ function describeFailure(map: KernelMap, key: string, { errno }: EntryFailure): 
   return { key, code: 'kernel_error', message: `map ${map.name} refuses the entry: ${errnoName(errno)}` };
 }
 
-function sumOverCpus(values: Buffer): Omit<PortCounters, 'drops'> {
-  let total = { receivedPackets: 0n, receivedBytes: 0n, sentPackets: 0n, sentBytes: 0n };
-  for (let offset = 0; offset < values.length; offset += portCountersSize) {
-    const one = decodePortCounters(values.subarray(offset, offset + portCountersSize));
-    total = {
-      receivedPackets: total.receivedPackets + one.receivedPackets,
-      receivedBytes: total.receivedBytes + one.receivedBytes,
-      sentPackets: total.sentPackets + one.sentPackets,
-      sentBytes: total.sentBytes + one.sentBytes,
-    };
-  }
-  return total;
+/** Every field of struct port_counters is a 64-bit number, so that they can be added up before they are decoded. */
+function sumOverCpus(perCpu: Buffer): Omit<PortCounters, 'drops'> {
+  const words = wordsOf(perCpu);
+  const sum = new BigUint64Array(portCountersSize / wordSize);
+  for (let cpu = 0; cpu < words.length; cpu += sum.length)
+    for (let field = 0; field < sum.length; field++)
+      sum[field] = BigInt.asUintN(64, (sum[field] ?? 0n) + (words[cpu + field] ?? 0n));
+  return decodePortCounters(new Uint8Array(sum.buffer));
+}
+
+function wordsOf(bytes: Buffer): BigUint64Array {
+  return new BigUint64Array(bytes.buffer, bytes.byteOffset, bytes.length / wordSize);
 }
 
 function isZero(value: Uint8Array): boolean {

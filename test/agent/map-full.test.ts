@@ -119,7 +119,6 @@ function partsFor(table: TableName, number: number): PortInput {
 async function metricsOf(r: Rig): Promise<readonly string[]> {
   const registry = new Registry();
   addCollectedMetrics(registry, {
-    readCounters: (slots) => r.plane.readCounters(slots),
     reconciler: () => r.reconciler.view,
   });
   return (await registry.metrics()).split('\n');

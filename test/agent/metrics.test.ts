@@ -2,7 +2,10 @@ import test from 'ava';
 import { Registry } from 'prom-client';
 
 import { addCollectedMetrics, addConnectionMetrics, createObserver } from '../../agent/metrics.js';
+import { PortMetrics } from '../../agent/port-metrics.js';
+import { exposition } from '../../common/exposition.js';
 import { dropReason, dropReasons } from '../../generated/bpf/layouts.js';
+import { readAll } from '../support/read-all.js';
 import { eventually } from './support/eventually.js';
 import { makeUpdate, portResource, switchResource } from './support/intents.js';
 import { Rig } from './support/rig.js';
@@ -38,16 +41,17 @@ test('ports, drops, maps and connections, with one read of the kernel a scrape',
   const observer = createObserver(registry);
   observer.applied(0.01);
   observer.portInstalled(0.2);
-  addCollectedMetrics(registry, {
+  const bulk = new PortMetrics({
     readCounters: (slots) => rig.plane.readCounters(slots),
     reconciler: () => rig.reconciler.view,
   });
+  addCollectedMetrics(registry, { reconciler: () => rig.reconciler.view });
   addConnectionMetrics(registry, {
     databaseState: () => rig.database.status.state,
     controller: () => ({ state: 'connected', controller: 'c:1', sinceMs: 0, error: undefined }),
   });
   rig.plane.counterReads = 0;
-  const text = await registry.metrics();
+  const text = await readAll(exposition(registry, bulk));
   t.is(rig.plane.counterReads, 1);
   const labels = '{port="lp1",switch="blue",interface="tap1"}';
   for (const line of [
@@ -76,6 +80,6 @@ test('ports, drops, maps and connections, with one read of the kernel a scrape',
 
   rig.database.delPort('tap1');
   await eventually(() => rig.reconciler.view.plugged.length === 0);
-  t.notRegex(await registry.metrics(), /port="lp1"/);
+  t.notRegex(await readAll(exposition(registry, bulk)), /port="lp1"/);
   t.is(rig.plane.counterReads, 2);
 });

@@ -43,7 +43,8 @@ import {
 /** The compiled program that the agent loads. */
 export const vifObjectFile = path.join(packageRoot, 'generated', 'bpf', 'vif.bpf.o');
 
-const traceObjectFile = path.join(packageRoot, 'generated', 'bpf', 'trace.bpf.o');
+/** The same, built for tracing. */
+export const traceObjectFile = path.join(packageRoot, 'generated', 'bpf', 'trace.bpf.o');
 
 /** Private to the test's process: see enterPrivateNamespaces. */
 const bpffsRoot = '/sys/fs/bpf';

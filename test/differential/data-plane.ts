@@ -72,7 +72,7 @@ export class DataPlane {
   readonly #ifindexes = new Map<string, number>();
   readonly #datapathKey: number;
   readonly #sent = new Map<string, bigint>();
-  readonly #dropped = new Map<string, readonly bigint[]>();
+  readonly #dropped = new Map<string, ArrayLike<bigint>>();
 
   /** `ports` are plugged into `devices`, in their order; the devices have to be there. */
   constructor(intent: Intent, ports: readonly string[], devices: readonly number[]) {

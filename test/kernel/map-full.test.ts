@@ -101,11 +101,12 @@ for (const [table, size] of sizes) {
     );
     t.is(plane.testRun(unicast, { ifindex }).verdict, verdicts.redirect);
     t.is(plane.readCounters([slotOf('lp2')]).get(slotOf('lp2'))?.sentPackets, 2n);
-    const dropped = plane
-      .readCounters([slotOf('lp1')])
-      .get(slotOf('lp1'))
-      ?.drops.filter((count) => count > 0n);
-    t.deepEqual(dropped, []);
+    const { drops = [] } = plane.readCounters([slotOf('lp1')]).get(slotOf('lp1')) ?? {};
+    t.true(drops.length > 0);
+    t.deepEqual(
+      Array.from(drops).filter((count) => count > 0n),
+      [],
+    );
 
     const healed = roundsOf(
       applyUpdate(third, makeUpdate([], { snapshot: false, removed: [{ kind: 'Port', name: 'lp1' }] })),

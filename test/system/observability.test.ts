@@ -6,32 +6,6 @@ import { parseMetrics, sumOf } from '../../testbed/metrics.js';
 import { waitFor } from '../../testbed/wait.js';
 import { openPair } from '../support/network.js';
 
-test.serial('metrics of both daemons say what happens', async (t) => {
-  const { network, vm1, vm2 } = await openPair(t);
-  await vm1.ping(vm2.address, { count: 10, intervalMs: 20 });
-  const agent = parseMetrics((await network.hypervisor.get('/metrics')).body);
-  const port = { port: 'vm1', switch: 'sw0' };
-  t.true(sumOf(agent, 'iovn_agent_port_received_packets_total', port) >= 10);
-  t.true(sumOf(agent, 'iovn_agent_port_sent_packets_total', port) >= 10);
-  t.true(sumOf(agent, 'iovn_agent_port_received_bytes_total', port) >= 10 * 98);
-  t.is(sumOf(agent, 'iovn_agent_controller_connected'), 1);
-  t.is(sumOf(agent, 'iovn_agent_ovsdb_connected'), 1);
-  t.is(sumOf(agent, 'iovn_agent_ports'), 2);
-  t.is(sumOf(agent, 'iovn_agent_interface_problems'), 0);
-  t.true(sumOf(agent, 'iovn_agent_apply_seconds_count') > 0);
-  t.is(sumOf(agent, 'iovn_agent_port_up_seconds_count'), 2);
-  t.true(sumOf(agent, 'iovn_agent_map_entries', { map: 'ports' }) >= 2);
-  t.is(sumOf(agent, 'iovn_agent_map_capacity', { map: 'ports' }), 8192);
-
-  const controller = parseMetrics((await network.controller.get('/metrics')).body);
-  const generations = ['sent', 'applied'].map((what) =>
-    sumOf(controller, `iovn_controller_generation_${what}`, { chassis: 'hv1' }),
-  );
-  t.true((generations[0] ?? 0) > 0);
-  t.is(generations[0], generations[1]);
-  t.is(sumOf(controller, 'iovn_controller_database_connected'), 2);
-});
-
 test.serial('health, for people and for gRPC', async (t) => {
   const { network } = await openPair(t);
   const { central, controller, hypervisor } = network;
