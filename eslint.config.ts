@@ -28,9 +28,10 @@ export default defineConfig(
       '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_' }],
     },
   },
-  { files: ['common/**'], rules: mayNotImport('agent', 'cli', 'controller', 'ovsdb') },
-  { files: ['ovsdb/**'], rules: mayNotImport('agent', 'cli', 'controller') },
+  { files: ['common/**'], rules: mayNotImport('agent', 'cli', 'controller', 'inspect', 'ovsdb') },
+  { files: ['inspect/**'], rules: mayNotImport('agent', 'cli', 'controller', 'ovsdb') },
+  { files: ['ovsdb/**'], rules: mayNotImport('agent', 'cli', 'controller', 'inspect') },
   { files: ['controller/**'], rules: mayNotImport('agent', 'cli') },
-  { files: ['agent/**'], rules: mayNotImport('cli', 'controller') },
+  { files: ['agent/**'], rules: mayNotImport('cli', 'controller', 'inspect') },
   { files: ['cli/**'], rules: mayNotImport('agent', 'controller') },
 );
