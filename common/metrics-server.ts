@@ -1,8 +1,6 @@
-import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http';
-
 import type { Registry } from 'prom-client';
 
-import { ConfigError, errorMessage } from './errors.js';
+import { type HttpRoutes, send, startHttpServer } from './http-server.js';
 import { formatListenAddress, type ListenAddress } from './listen-address.js';
 import type { Logger } from './log.js';
 
@@ -16,6 +14,8 @@ export interface MetricsServerOptions {
   readonly listen: ListenAddress;
   readonly registry: Registry;
   readonly health: () => Health;
+  /** What is served beside them. */
+  readonly routes?: HttpRoutes;
   /** Aborting it closes the server and every connection. */
   readonly signal: AbortSignal;
   readonly log: Logger;
@@ -26,61 +26,22 @@ export interface MetricsServerOptions {
  * where `listen.port` is 0. Rejects with ConfigError when it can't listen there.
  */
 export async function startMetricsServer(options: MetricsServerOptions): Promise<ListenAddress> {
-  const { listen, log, signal } = options;
-  const server = createServer(requestListener(options));
-  await listening(server, listen);
-  server.on('error', (error) => log.error('metrics server failed', { error: error.message }));
-  const close = (): void => {
-    server.close();
-    server.closeAllConnections();
-  };
-  if (signal.aborted) close();
-  else signal.addEventListener('abort', close, { once: true });
-  const bound = server.address();
-  const address = { host: listen.host, port: typeof bound === 'object' && bound ? bound.port : listen.port };
+  const { listen, registry, health, log, signal } = options;
+  const routes: HttpRoutes = new Map([
+    [
+      '/metrics',
+      async (_request, response) => send(response, 200, registry.contentType, await registry.metrics()),
+    ],
+    [
+      '/healthz',
+      (_request, response) => {
+        const report = health();
+        send(response, report.ok ? 200 : 503, 'application/json', `${JSON.stringify(report)}\n`);
+      },
+    ],
+    ...(options.routes ?? []),
+  ]);
+  const address = await startHttpServer({ listen, flag: '--metrics', routes, signal, log });
   log.info('serving metrics', { listen: formatListenAddress(address) });
   return address;
-}
-
-function listening(server: Server, listen: ListenAddress): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const failed = (error: NodeJS.ErrnoException): void => {
-      const why = error.code === 'EADDRINUSE' ? 'the address is in use' : error.message;
-      reject(new ConfigError(`--metrics '${formatListenAddress(listen)}': ${why}`, { code: error.code }));
-    };
-    server.once('error', failed);
-    server.listen(listen.port, listen.host, () => {
-      server.off('error', failed);
-      resolve();
-    });
-  });
-}
-
-function requestListener({ registry, health, log }: MetricsServerOptions): RequestListener {
-  return (request, response) => {
-    const [route] = (request.url ?? '').split('?');
-    if (request.method !== 'GET' && request.method !== 'HEAD') {
-      response.setHeader('Allow', 'GET, HEAD');
-      send(response, 405, 'text/plain', 'only GET and HEAD\n');
-    } else if (route === '/metrics') {
-      registry.metrics().then(
-        (text) => send(response, 200, registry.contentType, text),
-        (error: unknown) => {
-          log.error('metrics could not be collected', { error: errorMessage(error) });
-          send(response, 500, 'text/plain', `${errorMessage(error)}\n`);
-        },
-      );
-    } else if (route === '/healthz') {
-      const report = health();
-      send(response, report.ok ? 200 : 503, 'application/json', `${JSON.stringify(report)}\n`);
-    } else {
-      send(response, 404, 'text/plain', 'there are /metrics and /healthz\n');
-    }
-  };
-}
-
-/** Node leaves the body out of the answer to HEAD by itself. */
-function send(response: ServerResponse, status: number, contentType: string, body: string): void {
-  response.writeHead(status, { 'Content-Type': contentType, 'Content-Length': Buffer.byteLength(body) });
-  response.end(body);
 }
