@@ -49,5 +49,6 @@ export async function startHttpServers(options: HttpServersOptions): Promise<Htt
 }
 
 function isSame(web: ListenAddress | false, metrics: ListenAddress | undefined): boolean {
-  return web !== false && metrics !== undefined && formatListenAddress(web) === formatListenAddress(metrics);
+  if (web === false || web.port === 0 || metrics === undefined) return false;
+  return formatListenAddress(web) === formatListenAddress(metrics);
 }

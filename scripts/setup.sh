@@ -27,6 +27,7 @@ openssl openssl
 tcpdump tcpdump
 ethtool ethtool
 promtool prometheus
+/usr/bin/chromium chromium
 shellcheck shellcheck
 vagrant vagrant
 /usr/share/vagrant-plugins/plugins.d/vagrant-libvirt.json vagrant-libvirt

@@ -43,6 +43,7 @@ async function poll() {
     const isNew = next !== topology;
     topology = next;
     if (isNew) drawTopology(next);
+    if (live === undefined) performance.mark('picture');
     live = await readLive();
     liveMs = performance.now();
     answeredMs = liveMs;
@@ -63,7 +64,10 @@ function drawTopology(of) {
   picture.draw(of);
   const up = of.ports.filter(({ state }) => state === 'up').length;
   const parts = [counted(of.nodes.length, 'node'), counted(of.switches.length, 'switch')];
-  setText(byId('summary'), `${[...parts, counted(of.ports.length, 'port')].join(' · ')}, ${up} up`);
+  setText(
+    byId('summary'),
+    `${[...parts, counted(of.ports.length, 'port')].join(' · ')}, ${up.toLocaleString('en')} up`,
+  );
   showFound();
   markSize();
   picture.markOpen(openName('port'));

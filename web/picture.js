@@ -70,6 +70,7 @@ export class Picture {
   setSize(size) {
     this.#size = size;
     this.#applySize();
+    this.#drawTunnels();
   }
 
   /** @returns {string} */
@@ -81,7 +82,6 @@ export class Picture {
     const count = this.#topology?.ports.length ?? 0;
     const fitting = count <= largeUpTo ? 'large' : count <= mediumUpTo ? 'medium' : 'small';
     this.#root.dataset['size'] = this.#size ?? fitting;
-    this.#drawTunnels();
   }
 
   /**
@@ -98,9 +98,11 @@ export class Picture {
     this.#cards.clear();
     this.#rows.clear();
     this.#active.clear();
-    this.#root.replaceChildren(this.#content(topology));
-    this.#root.scrollTo(scrollLeft, scrollTop);
+    const content = this.#content(topology);
     this.#applySize();
+    this.#root.replaceChildren(content);
+    if (scrollLeft > 0 || scrollTop > 0) this.#root.scrollTo(scrollLeft, scrollTop);
+    this.#drawTunnels();
     const [first] = this.#buttons.values();
     if (first?.[0] !== undefined) this.#makeStop(first[0]);
     if (selector !== undefined) {
@@ -322,7 +324,6 @@ export class Picture {
     for (const [uuid, { row }] of this.#rows) row.hidden = owners !== undefined && !owners.has(uuid);
     const [first] = found ?? [];
     if (first !== undefined) this.#buttons.get(first.name)?.[0]?.scrollIntoView({ block: 'nearest' });
-    this.#drawTunnels();
   }
 
   /** @param {string | undefined} name the one of which the details are open */

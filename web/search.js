@@ -1,12 +1,12 @@
 /** @import { Topology, TopologyPort, TopologySwitch } from '../controller/web/shapes.js' */
 import { element } from './dom.js';
-import { byName, counted, stateTexts } from './text.js';
+import { byLabel, counted, stateTexts } from './text.js';
 
 const maximumShown = 50;
 
 /**
- * The ports that have all the words in their names, their switch's names, addresses, uuids or node's name; undefined when nothing is
- * searched.
+ * The ports that have all the words in their names, their switch's names, addresses, uuids or node's name, first those that are
+ * called just so; undefined when nothing is searched.
  *
  * @param {Topology} topology
  * @param {string} text
@@ -21,7 +21,16 @@ export function findPorts(topology, text) {
       const haystack = haystackOf(port, switches.get(port.switch));
       return words.every((word) => haystack.includes(word));
     })
-    .sort(byName);
+    .sort((a, b) => Number(isCalled(b, text)) - Number(isCalled(a, text)) || byLabel(a, b));
+}
+
+/**
+ * @param {TopologyPort} port
+ * @param {string} text
+ */
+function isCalled({ name, neutron_name: alias, addresses }, text) {
+  const names = [name, alias, ...addresses.flatMap((each) => each.split(' '))];
+  return names.some((each) => each.toLowerCase() === text.trim().toLowerCase());
 }
 
 /**

@@ -10,6 +10,8 @@ import { webRoutes } from '../../../controller/web/web-routes.js';
 import type { DropInput } from '../../../generated/proto/iovn/v1/Drop.js';
 import type { NodeQuery } from '../../../generated/proto/iovn/v1/NodeQuery.js';
 import type { NodeReplyInput } from '../../../generated/proto/iovn/v1/NodeReply.js';
+import { collect } from '../../../inspect/node-answers.js';
+import { waitFor } from '../../../testbed/wait.js';
 import type { FakeAgent } from '../../controller/support/fake-agent.js';
 import { Harness } from '../../controller/support/harness.js';
 
@@ -22,6 +24,7 @@ export interface FakeTraffic {
 /** A node that answers questions about ports and drops from what a test says. */
 export interface FakeNode {
   readonly agent: FakeAgent;
+  readonly ports: readonly string[];
   readonly traffic: Map<string, FakeTraffic>;
   /** `packets` are per second. */
   readonly drops: Map<string, DropInput & { readonly perSecond: number }>;
@@ -62,6 +65,19 @@ export class FakeFleet {
     return fleet;
   }
 
+  /** Waits until what is plugged in is up and all nodes can be asked; forgets that they were. */
+  async ready(): Promise<void> {
+    const { inspector, nodes } = this.harness;
+    let plugged = 0;
+    for (const node of this.nodes.values()) plugged += node.ports.length;
+    await waitFor('the ports are up', () => inspector.status().ports_up === plugged);
+    await waitFor('the nodes can be asked', async () => {
+      const { answers } = await collect(nodes.ask({ ports: { port: '' } }), ({ ports }) => ports);
+      return answers.size === this.nodes.size;
+    });
+    for (const node of this.nodes.values()) node.asked = 0;
+  }
+
   /** The web server goes away, as with the controller. */
   close(): void {
     this.#web.abort();
@@ -74,6 +90,7 @@ export class FakeFleet {
     const startedMs = Date.now();
     const node: FakeNode = {
       agent,
+      ports,
       traffic: new Map(),
       drops: new Map(),
       asked: 0,
@@ -90,7 +107,7 @@ export class FakeFleet {
     const ask: Ask = async function* (query) {
       node.asked += 1;
       if (node.silent) await new Promise((resolve) => abort.signal.addEventListener('abort', resolve));
-      yield answer(node, name, ports, query, (Date.now() - startedMs) / 1000);
+      yield answer(node, name, query, (Date.now() - startedMs) / 1000);
     };
     const client = new v1.NodeRelay(this.harness.address, credentials.createInsecure());
     const identity = { chassis: name, agent_id: `id-${name}` };
@@ -99,13 +116,7 @@ export class FakeFleet {
   }
 }
 
-function answer(
-  node: FakeNode,
-  chassis: string,
-  ports: readonly string[],
-  query: NodeQuery,
-  seconds: number,
-): NodeReplyInput {
+function answer(node: FakeNode, chassis: string, query: NodeQuery, seconds: number): NodeReplyInput {
   const count = (perSecond: number): string => String(Math.floor(perSecond * seconds));
   if (query.drops) {
     const wanted = query.drops.port;
@@ -115,7 +126,7 @@ function answer(
     };
   }
   const wanted = query.ports?.port ?? '';
-  const shown = ports.filter((port) => wanted === '' || wanted === port);
+  const shown = node.ports.filter((port) => wanted === '' || wanted === port);
   return {
     ports: {
       chassis,
