@@ -4,6 +4,7 @@ import { type HttpRoutes, startHttpServer } from '../common/http-server.js';
 import { formatListenAddress, type ListenAddress } from '../common/listen-address.js';
 import type { Logger } from '../common/log.js';
 import { type Health, startMetricsServer } from '../common/metrics-server.js';
+import { isLoopback } from '../common/virtual-link.js';
 
 export interface HttpServersOptions {
   readonly settings: {
@@ -45,6 +46,10 @@ export async function startHttpServers(options: HttpServersOptions): Promise<Htt
       (await startHttpServer({ listen: settings.web, flag: '--web', routes: routes(), signal, log }));
   if (!web) return { metrics, web: undefined };
   log.info('serving the web page', { listen: formatListenAddress(web) });
+  if (!isLoopback(web.host))
+    log.warn('the web page asks for no password and is not on loopback', {
+      listen: formatListenAddress(web),
+    });
   return { metrics, web };
 }
 
