@@ -28,8 +28,20 @@ export default defineConfig(
       '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_' }],
     },
   },
-  { files: ['common/**'], rules: mayNotImport('agent', 'cli', 'controller', 'ovsdb') },
-  { files: ['ovsdb/**'], rules: mayNotImport('agent', 'cli', 'controller') },
+  // tsc knows what browsers have.
+  { files: ['web/**'], rules: { 'no-undef': 'off' } },
+  {
+    // Parses what comes; a cast in JSDoc is not seen by the rules.
+    files: ['web/api.js'],
+    rules: {
+      '@typescript-eslint/no-unsafe-assignment': 'off',
+      '@typescript-eslint/no-unsafe-member-access': 'off',
+      '@typescript-eslint/no-unsafe-return': 'off',
+    },
+  },
+  { files: ['common/**'], rules: mayNotImport('agent', 'cli', 'controller', 'inspect', 'ovsdb') },
+  { files: ['inspect/**'], rules: mayNotImport('agent', 'cli', 'controller', 'ovsdb') },
+  { files: ['ovsdb/**'], rules: mayNotImport('agent', 'cli', 'controller', 'inspect') },
   { files: ['controller/**'], rules: mayNotImport('agent', 'cli') },
   { files: ['agent/**'], rules: mayNotImport('cli', 'controller') },
   { files: ['cli/**'], rules: mayNotImport('agent', 'controller') },

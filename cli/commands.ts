@@ -2,9 +2,9 @@ import { IovnError } from '../common/errors.js';
 import type { Fdb } from '../generated/proto/iovn/v1/Fdb.js';
 import type { Nodes } from '../generated/proto/iovn/v1/Nodes.js';
 import type { Ports } from '../generated/proto/iovn/v1/Ports.js';
+import { suggestion } from '../inspect/nearest.js';
 import type { InspectClient } from './inspect-client.js';
 import { toJson } from './json.js';
-import { nearest } from './nearest.js';
 import { fdbView, nodesView, nodeView, portsView, statusView } from './views.js';
 
 /** The same answer for scripts and for people. */
@@ -96,9 +96,4 @@ async function unknownSwitch(client: InspectClient, name: string): Promise<IovnE
   const { ports } = await client.listPorts();
   const names = ports.map((port) => port.switch);
   return new IovnError('unknown_switch', `there is no switch '${name}' with ports${suggestion(name, names)}`);
-}
-
-export function suggestion(name: string, candidates: readonly string[]): string {
-  const candidate = nearest(name, candidates);
-  return candidate === undefined ? '' : `; did you mean '${candidate}'?`;
 }

@@ -1,11 +1,9 @@
-import { IovnError } from '../common/errors.js';
-import type { NodePort } from '../generated/proto/iovn/v1/NodePort.js';
-import type { NodePorts } from '../generated/proto/iovn/v1/NodePorts.js';
 import type { NodeQueryInput } from '../generated/proto/iovn/v1/NodeQuery.js';
 import type { NodeReply } from '../generated/proto/iovn/v1/NodeReply.js';
-import { type CommandOutput, exitCodes, suggestion } from './commands.js';
+import { type Collected, collect, unknownPort } from '../inspect/node-answers.js';
+import { type CommandOutput, exitCodes } from './commands.js';
 import { formatJson, toPlain } from './json.js';
-import { type Collected, collect, type NodeClient } from './node-client.js';
+import type { NodeClient } from './node-client.js';
 import { dropsView, mappingView, modulesView, verificationView } from './node-views.js';
 import { formatTable } from './table.js';
 
@@ -108,13 +106,6 @@ export async function dumpTable(
   };
 }
 
-/** A port with the node that has it. */
-export interface FoundPort {
-  readonly node: string;
-  readonly of: NodePorts;
-  readonly port: NodePort;
-}
-
 /** `iovn mapping`. Throws IovnError `unknown_port`. */
 export async function showMapping(
   client: NodeClient,
@@ -129,13 +120,6 @@ export async function showMapping(
   const result = output(mappingView(found));
   if (name !== undefined && found.length === 0 && result.status === 0) throw await unknownPort(client, name);
   return result;
-}
-
-/** That no node has the port in its kernel, with a similar name that one has. */
-export async function unknownPort(client: NodeClient, name: string): Promise<IovnError> {
-  const { answers } = await collect(client.ask({ ports: { port: '' } }), ({ ports }) => ports);
-  const names = [...answers.values()].flat().flatMap(({ ports }) => ports.map((port) => port.name));
-  return new IovnError('unknown_port', `no node has a port '${name}'${suggestion(name, names)}`);
 }
 
 /** `iovn verify`: fails when something differs. */

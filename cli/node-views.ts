@@ -3,9 +3,10 @@ import type { Modules } from '../generated/proto/iovn/v1/Modules.js';
 import type { NodeEvent } from '../generated/proto/iovn/v1/NodeEvent.js';
 import type { ProgramStatus } from '../generated/proto/iovn/v1/ProgramStatus.js';
 import type { Verification } from '../generated/proto/iovn/v1/Verification.js';
-import { rowText } from './nb-row.js';
-import type { FoundPort } from './node-commands.js';
-import { formatDuration, formatTable, printable } from './table.js';
+import { formatDuration } from '../common/duration.js';
+import { rowText } from '../inspect/nb-row.js';
+import type { FoundPort } from '../inspect/node-answers.js';
+import { formatTable, printable } from './table.js';
 
 type PerNode<T> = readonly (readonly [node: string, message: T])[];
 

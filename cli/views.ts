@@ -2,7 +2,8 @@ import type { FdbStatus } from '../generated/proto/iovn/v1/FdbStatus.js';
 import type { Node } from '../generated/proto/iovn/v1/Node.js';
 import type { PortStatus } from '../generated/proto/iovn/v1/PortStatus.js';
 import type { Status } from '../generated/proto/iovn/v1/Status.js';
-import { formatDuration, formatPairs, formatTable } from './table.js';
+import { formatDuration } from '../common/duration.js';
+import { formatPairs, formatTable } from './table.js';
 
 /** Lines with a heading before them and an empty line between, nothing at all when there are none. */
 function section(heading: string, lines: readonly string[]): readonly string[] {

@@ -17,16 +17,25 @@ export interface Option<T> {
   /** Throws any Error whose message says what would be right. */
   readonly parse: (text: string) => T;
   readonly default: T;
+  /** What `--no-…` does, where the setting can be turned off; its value is `false` then. */
+  readonly negation?: string;
   /** Another environment variable that is read when IOVN_… is not set, such as OVN_NB_DB. */
   readonly env?: string;
 }
 
-type OptionParts<T> = Omit<Option<T>, 'default'> & { readonly argument: string };
+type OptionParts<T> = Omit<Option<T>, 'default' | 'negation'> & {
+  readonly argument: string;
+  readonly negation?: never;
+};
 
 /** An option with a default. */
 export function option<T>(parts: OptionParts<T> & { readonly default: T }): Option<T>;
 /** An option that may be absent. */
 export function option<T>(parts: OptionParts<T>): Option<T | undefined>;
+/** An option that may be absent or turned off: `--no-…`, or false instead of the value. */
+export function option<T>(
+  parts: Omit<OptionParts<T>, 'negation'> & { readonly negation: string },
+): Option<T | false | undefined>;
 /** A boolean flag, false by default. */
 export function option(parts: Omit<Option<boolean>, 'default' | 'parse' | 'argument'>): Option<boolean>;
 export function option(parts: Omit<Option<unknown>, 'default' | 'parse'>): Option<unknown> {
@@ -80,6 +89,8 @@ export function readSettings<O extends Options>(
 export function addOptions(command: Command, options: Options): void {
   for (const each of Object.values(options)) {
     command.addOption(new CommanderOption(flagText(each), helpText(each)));
+    if (each.negation !== undefined)
+      command.addOption(new CommanderOption(`--no-${keyOf(each)}`, each.negation));
   }
   command.option('--config <FILE>', 'YAML file with the same keys as the flags, without dashes in front');
 }
@@ -114,6 +125,7 @@ export function resolveSettings<O extends Options>(
 }
 
 function parseSource(each: Option<unknown>, { text, origin }: Source): unknown {
+  if (each.negation !== undefined && falseWords.includes(text.toLowerCase())) return false;
   try {
     return each.parse(text);
   } catch (error) {
@@ -221,11 +233,13 @@ function parseText(text: string): string {
   return text;
 }
 
+const falseWords: readonly string[] = ['false', 'no', 'off', '0'];
+
 /** Reads true/false, yes/no, on/off, 1/0. Throws ConfigError. */
 export function parseBoolean(text: string): boolean {
   const lower = text.toLowerCase();
   if (['true', 'yes', 'on', '1'].includes(lower)) return true;
-  if (['false', 'no', 'off', '0'].includes(lower)) return false;
+  if (falseWords.includes(lower)) return false;
   throw new ConfigError('expected true or false');
 }
 

@@ -1,10 +1,11 @@
-import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 
 import type { Registry } from 'prom-client';
 
-import { ConfigError, errorMessage } from './errors.js';
+import { errorMessage } from './errors.js';
 import { type BulkCounters, exposition } from './exposition.js';
+import { type HttpRoutes, send, sendText, startHttpServer } from './http-server.js';
 import { formatListenAddress, type ListenAddress } from './listen-address.js';
 import type { Logger } from './log.js';
 
@@ -19,6 +20,8 @@ export interface MetricsServerOptions {
   readonly registry: Registry;
   readonly bulk?: BulkCounters;
   readonly health: () => Health;
+  /** What is served beside them. */
+  readonly routes?: HttpRoutes;
   /** Aborting it closes the server and every connection. */
   readonly signal: AbortSignal;
   readonly log: Logger;
@@ -29,53 +32,30 @@ export interface MetricsServerOptions {
  * where `listen.port` is 0. Rejects with ConfigError when it can't listen there.
  */
 export async function startMetricsServer(options: MetricsServerOptions): Promise<ListenAddress> {
-  const { listen, log, signal } = options;
-  const server = createServer(requestListener(options));
-  await listening(server, listen);
-  server.on('error', (error) => log.error('metrics server failed', { error: error.message }));
-  const close = (): void => {
-    server.close();
-    server.closeAllConnections();
-  };
-  if (signal.aborted) close();
-  else signal.addEventListener('abort', close, { once: true });
-  const bound = server.address();
-  const address = { host: listen.host, port: typeof bound === 'object' && bound ? bound.port : listen.port };
+  const { listen, health, log, signal } = options;
+  const routes: HttpRoutes = new Map([
+    ['/metrics', (request, response) => answerScrape(request, response, options)],
+    [
+      '/healthz',
+      (_request, response) => {
+        const report = health();
+        send(response, report.ok ? 200 : 503, 'application/json', `${JSON.stringify(report)}\n`);
+      },
+    ],
+    ...(options.routes ?? []),
+  ]);
+  const address = await startHttpServer({ listen, flag: '--metrics', routes, signal, log });
   log.info('serving metrics', { listen: formatListenAddress(address) });
   return address;
 }
 
-function listening(server: Server, listen: ListenAddress): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const failed = (error: NodeJS.ErrnoException): void => {
-      const why = error.code === 'EADDRINUSE' ? 'the address is in use' : error.message;
-      reject(new ConfigError(`--metrics '${formatListenAddress(listen)}': ${why}`, { code: error.code }));
-    };
-    server.once('error', failed);
-    server.listen(listen.port, listen.host, () => {
-      server.off('error', failed);
-      resolve();
-    });
-  });
-}
-
-function requestListener(options: MetricsServerOptions): RequestListener {
-  const { registry, health } = options;
-  return (request, response) => {
-    const [route] = (request.url ?? '').split('?');
-    if (request.method !== 'GET' && request.method !== 'HEAD') {
-      response.setHeader('Allow', 'GET, HEAD');
-      send(response, 405, 'text/plain', 'only GET and HEAD\n');
-    } else if (route === '/metrics') {
-      if (request.method === 'HEAD') response.writeHead(200, { 'Content-Type': registry.contentType }).end();
-      else void sendMetrics(response, options);
-    } else if (route === '/healthz') {
-      const report = health();
-      send(response, report.ok ? 200 : 503, 'application/json', `${JSON.stringify(report)}\n`);
-    } else {
-      send(response, 404, 'text/plain', 'there are /metrics and /healthz\n');
-    }
-  };
+async function answerScrape(
+  { method }: IncomingMessage,
+  response: ServerResponse,
+  options: MetricsServerOptions,
+): Promise<void> {
+  if (method === 'HEAD') response.writeHead(200, { 'Content-Type': options.registry.contentType }).end();
+  else await sendMetrics(response, options);
 }
 
 /** Node sends bytes faster than text. */
@@ -100,13 +80,7 @@ async function sendMetrics(
       response.destroy();
     } else {
       log.error('metrics could not be collected', { error: errorMessage(error) });
-      send(response, 500, 'text/plain', `${errorMessage(error)}\n`);
+      sendText(response, 500, `${errorMessage(error)}\n`);
     }
   }
-}
-
-/** Node leaves the body out of the answer to HEAD by itself. */
-function send(response: ServerResponse, status: number, contentType: string, body: string): void {
-  response.writeHead(status, { 'Content-Type': contentType, 'Content-Length': Buffer.byteLength(body) });
-  response.end(body);
 }

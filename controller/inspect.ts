@@ -8,7 +8,7 @@ import type { FdbInput } from '../generated/proto/iovn/v1/Fdb.js';
 import type { InspectHandlers } from '../generated/proto/iovn/v1/Inspect.js';
 import type { NodeInput } from '../generated/proto/iovn/v1/Node.js';
 import type { NodesInput } from '../generated/proto/iovn/v1/Nodes.js';
-import type { PortsInput } from '../generated/proto/iovn/v1/Ports.js';
+import type { PortStatus } from '../generated/proto/iovn/v1/PortStatus.js';
 import type { StatusInput } from '../generated/proto/iovn/v1/Status.js';
 import type { DatabaseStatus } from '../ovsdb/database.js';
 import type { Controller } from './controller.js';
@@ -40,11 +40,16 @@ export class Inspector {
     const { northbound, southbound } = this.#options;
     const databases = [northbound, southbound];
     const ok = databases.every(({ status: { state, populated } }) => state === 'connected' && populated);
-    return { ok, databases: databases.map((database) => connectionOf(database.name, database.status)) };
+    return { ok, databases: this.databases() };
+  }
+
+  databases(): Connection[] {
+    const { northbound, southbound } = this.#options;
+    return [northbound, southbound].map((database) => connectionOf(database.name, database.status));
   }
 
   status(): StatusInput {
-    const { controller, northbound, southbound } = this.#options;
+    const { controller } = this.#options;
     const { model, store } = controller;
     const seen = model.nbCfg();
     const connected = [...controller.nodes.values()].filter((node) => node.connected);
@@ -53,7 +58,7 @@ export class Inspector {
     return {
       version: packageVersion,
       started_at: controller.startedMs / 1000,
-      databases: [northbound, southbound].map((database) => connectionOf(database.name, database.status)),
+      databases: this.databases(),
       nb_cfg_nb: seen.northbound,
       nb_cfg_sb: seen.southbound,
       nb_cfg_nodes: acknowledged.length === 0 ? 0 : Math.min(...acknowledged),
@@ -72,14 +77,16 @@ export class Inspector {
   }
 
   knownNodes(filter: string): KnownNode[] {
-    return (this.nodes(filter).nodes ?? []).map(({ chassis, connected, since }) => ({
-      name: chassis?.name ?? '',
-      connected: connected ?? false,
-      sinceMs: Number(since ?? 0) * 1000,
-    }));
+    const { nodes, model } = this.#options.controller;
+    return this.#nodeNames().flatMap((name) => {
+      const node = nodes.get(name);
+      const hostname = node?.config.hostname ?? model.chassis(name)?.hostname;
+      if (!matches(filter, name, hostname)) return [];
+      return { name, connected: node?.connected ?? false, sinceMs: node?.sinceMs ?? 0 };
+    });
   }
 
-  ports(logicalSwitch: string, node: string): PortsInput {
+  ports(logicalSwitch: string, node: string): { ports: PortStatus[] } {
     return { ports: listPorts(this.#options.controller, { logicalSwitch, node }) };
   }
 

@@ -3,16 +3,17 @@ import { serverCredentials, tlsFiles } from '../common/credentials.js';
 import { runDaemon } from '../common/daemon.js';
 import { ConfigError } from '../common/errors.js';
 import { createLogger, type Logger } from '../common/log.js';
-import { startMetricsServer } from '../common/metrics-server.js';
 import { packageVersion } from '../common/package-root.js';
 import { type DatabaseStatus, openDatabase } from '../ovsdb/index.js';
 import { Controller } from './controller.js';
 import { Inspector } from './inspect.js';
 import { createMetrics } from './metrics.js';
 import { northboundTables } from './northbound.js';
+import { startHttpServers } from './http-servers.js';
 import { startServer } from './server.js';
 import { controllerOptions } from './settings.js';
 import { southboundTables } from './southbound.js';
+import { webRoutes } from './web/web-routes.js';
 
 const program = {
   name: 'iovn-controller',
@@ -21,7 +22,7 @@ const program = {
 
 async function main(signal: AbortSignal): Promise<void> {
   const settings = readSettings(program, controllerOptions);
-  const { listen, metrics: metricsListen } = settings;
+  const { listen } = settings;
   if (listen === undefined) throw new ConfigError('give --listen HOST:PORT (or IOVN_LISTEN)');
   const log = createLogger(program.name, settings.logLevel);
   const credentials = serverCredentials(settings, listen);
@@ -51,16 +52,10 @@ async function main(signal: AbortSignal): Promise<void> {
     database.onUpdate(() => server.setServing(inspector.health().ok));
   }
   server.setServing(inspector.health().ok);
-  if (metricsListen !== undefined) {
-    const { registry } = metrics;
-    await startMetricsServer({
-      listen: metricsListen,
-      registry,
-      health: () => inspector.health(),
-      signal,
-      log,
-    });
-  }
+  const { registry } = metrics;
+  const health = () => inspector.health();
+  const routes = () => webRoutes({ controller, inspector, nodes: server.nodes });
+  await startHttpServers({ settings, registry, health, routes, signal, log });
   await controller.run();
 }
 

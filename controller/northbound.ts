@@ -18,11 +18,13 @@ export const northboundTables = {
     copp: optional('uuid'),
     forwarding_groups: set('uuid'),
     other_config: map('string', 'string'),
+    external_ids: map('string', 'string'),
   }),
   logicalSwitchPort: table('Logical_Switch_Port', {
     name: scalar('string'),
     type: scalar('string'),
     options: map('string', 'string'),
+    external_ids: map('string', 'string'),
     parent_name: optional('string'),
     tag: optional('integer'),
     tag_request: optional('integer'),

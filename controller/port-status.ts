@@ -1,5 +1,5 @@
 import type { Interface } from '../generated/proto/iovn/v1/Interface.js';
-import type { PortStatusInput } from '../generated/proto/iovn/v1/PortStatus.js';
+import type { PortStatus } from '../generated/proto/iovn/v1/PortStatus.js';
 import { awaitingChassis } from './activation.js';
 import { encapOf, nestedPort } from './claim-board.js';
 import type { Controller } from './controller.js';
@@ -29,9 +29,9 @@ interface Context {
 }
 
 /** The logical switch ports with what is wrong with each, sorted by switch and name. */
-export function listPorts(controller: Controller, filter: PortFilter): PortStatusInput[] {
+export function listPorts(controller: Controller, filter: PortFilter): PortStatus[] {
   const context = { controller, plugged: pluggedInterfaces(controller), invalid: invalidRows(controller) };
-  const ports: PortStatusInput[] = [];
+  const ports: PortStatus[] = [];
   for (const row of controller.model.nb.logicalSwitch) {
     if (filter.logicalSwitch !== '' && ![row.name, row._uuid].includes(filter.logicalSwitch)) continue;
     for (const uuid of row.ports) {
@@ -41,7 +41,7 @@ export function listPorts(controller: Controller, filter: PortFilter): PortStatu
       if (isOn(controller, binding, filter.node)) ports.push(portStatus(context, row, port, binding));
     }
   }
-  return ports.sort((a, b) => compare(a.switch ?? '', b.switch ?? '') || compare(a.name ?? '', b.name ?? ''));
+  return ports.sort((a, b) => compare(a.switch, b.switch) || compare(a.name, b.name));
 }
 
 /** Usable interfaces of the node with a port's name as iface-id whose port is not up. */
@@ -86,7 +86,7 @@ function portStatus(
   logicalSwitch: LogicalSwitch,
   port: LogicalSwitchPort,
   binding: PortBinding | undefined,
-): PortStatusInput {
+): PortStatus {
   const { model } = context.controller;
   const chassis = model.chassisName(binding?.chassis) ?? '';
   const plugged = pluggedFor(context, port.name, binding);

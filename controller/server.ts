@@ -10,7 +10,8 @@ import type { ControlPlaneHandlers } from '../generated/proto/iovn/v1/ControlPla
 import type { NodeRelayHandlers } from '../generated/proto/iovn/v1/NodeRelay.js';
 import type { Controller } from './controller.js';
 import { type Inspector, inspectHandlers } from './inspect.js';
-import { fleetInspectHandlers } from './relay/fleet-inspect.js';
+import type { NodeAsker } from '../inspect/node-answers.js';
+import { type FindNodes, fleetInspectHandlers, nodeAsker } from './relay/fleet-inspect.js';
 import { NodeLinks } from './relay/node-links.js';
 import { serveAgent } from './sessions.js';
 
@@ -27,6 +28,8 @@ export interface ServerOptions {
 export interface RunningServer {
   /** With the port chosen where `listen.port` was 0. */
   readonly address: ListenAddress;
+  /** The nodes whose agents are connected. */
+  readonly nodes: NodeAsker;
   /** What standard gRPC health checking answers. */
   setServing(serving: boolean): void;
 }
@@ -52,10 +55,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   server.addService(v1.Inspect.service, inspectHandlers(options.inspector));
   const links = new NodeLinks((chassis, agentId) => serves(controller, chassis, agentId), log);
   server.addService(v1.NodeRelay.service, { Serve: (call) => links.serve(call) } satisfies NodeRelayHandlers);
-  server.addService(
-    v1.FleetInspect.service,
-    fleetInspectHandlers((filter) => options.inspector.knownNodes(filter), links),
-  );
+  const findNodes: FindNodes = (filter) => options.inspector.knownNodes(filter);
+  server.addService(v1.FleetInspect.service, fleetInspectHandlers(findNodes, links));
   const health = new HealthImplementation(statuses('NOT_SERVING'));
   health.addToServer(server);
   new ReflectionService(packageDefinition).addToServer(server);
@@ -66,6 +67,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   log.info('listening', { listen: formatListenAddress(address) });
   return {
     address,
+    nodes: nodeAsker(findNodes, links, signal),
     setServing: (serving) => {
       for (const service of services) health.setStatus(service, serving ? 'SERVING' : 'NOT_SERVING');
     },

@@ -33,6 +33,13 @@ export const controllerOptions = {
     description: 'where to serve /metrics and /healthz; not at all when absent',
     parse: parseListenAddress,
   }),
+  web: option({
+    flag: '--web',
+    argument: 'HOST:PORT',
+    description: 'where to serve the web page, which asks for no password; beside the metrics when not set',
+    negation: 'serve no web page',
+    parse: parseListenAddress,
+  }),
   ...tlsOptions,
   logLevel: logLevelOption,
 };

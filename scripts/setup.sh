@@ -28,6 +28,7 @@ openssl openssl
 tcpdump tcpdump
 ethtool ethtool
 promtool prometheus
+/usr/bin/chromium chromium
 shellcheck shellcheck
 vagrant vagrant
 /usr/share/vagrant-plugins/plugins.d/vagrant-libvirt.json vagrant-libvirt
@@ -119,7 +120,7 @@ if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modu
   npm ci --include=dev --no-audit --no-fund --loglevel=error </dev/null
 fi
 
-built_from='agent bpf cli common controller ovsdb proto scripts tsconfig.json tsconfig.build.json package-lock.json'
+built_from='agent bpf cli common controller inspect ovsdb proto scripts tsconfig.json tsconfig.build.json package-lock.json'
 # shellcheck disable=SC2086  # a list of words
 if [ ! -e dist/.built ] || [ -n "$(find $built_from -newer dist/.built -print -quit)" ]; then
   say "building"

@@ -1,5 +1,5 @@
 import { IovnError } from '../../common/errors.js';
-import { nearest } from '../nearest.js';
+import { nearest } from '../../inspect/nearest.js';
 import {
   and,
   type Cases,

@@ -2,8 +2,8 @@ import { IovnError } from '../../common/errors.js';
 import type { NodePort } from '../../generated/proto/iovn/v1/NodePort.js';
 import type { TracedHop } from '../../generated/proto/iovn/v1/TracedHop.js';
 import type { TraceStep } from '../../generated/proto/iovn/v1/TraceStep.js';
-import { collect, type NodeClient } from '../node-client.js';
-import { unknownPort } from '../node-commands.js';
+import { collect, unknownPort } from '../../inspect/node-answers.js';
+import type { NodeClient } from '../node-client.js';
 
 /** What one node did with the packet, or why it is not known. */
 export interface Hop {

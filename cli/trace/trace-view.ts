@@ -1,5 +1,5 @@
 import type { TraceStep } from '../../generated/proto/iovn/v1/TraceStep.js';
-import { rowText } from '../nb-row.js';
+import { rowText } from '../../inspect/nb-row.js';
 import type { Hop } from './follow-packet.js';
 
 const stageWidth = 22;

@@ -6,7 +6,8 @@ import { errorMessage } from '../../common/errors.js';
 import type { FleetInspectHandlers } from '../../generated/proto/iovn/v1/FleetInspect.js';
 import type { FleetQuery } from '../../generated/proto/iovn/v1/FleetQuery.js';
 import type { FleetReply, FleetReplyInput } from '../../generated/proto/iovn/v1/FleetReply.js';
-import type { NodeQuery } from '../../generated/proto/iovn/v1/NodeQuery.js';
+import type { NodeQueryInput } from '../../generated/proto/iovn/v1/NodeQuery.js';
+import type { NodeAnswer, NodeAsker } from '../../inspect/node-answers.js';
 import type { NodeLinks } from './node-links.js';
 
 /** A node that somebody may ask for. */
@@ -42,30 +43,49 @@ async function answer(call: Call, findNodes: FindNodes, links: Pick<NodeLinks, '
   /* One per node. */
   setMaxListeners(0, abort.signal);
   call.on('cancelled', () => abort.abort());
-  await Promise.all(nodes.map((node) => askNode(call, node, query, links, abort.signal)));
+  const relay = async (node: KnownNode): Promise<void> => {
+    for await (const { outcome } of askNode(node, query, links, abort.signal))
+      await write(call, { node: node.name, ...outcome }, abort.signal);
+  };
+  await Promise.all(nodes.map(relay));
   call.end();
 }
 
-async function askNode(
-  call: Call,
-  node: KnownNode,
-  query: NodeQuery,
+async function write(call: Call, reply: FleetReplyInput, signal: AbortSignal): Promise<void> {
+  if (signal.aborted || call.write(reply)) return;
+  await once(call, 'drain', { signal }).catch(() => undefined);
+}
+
+/** The same for the controller's own questions; of several nodes one after the other. */
+export function nodeAsker(
+  findNodes: FindNodes,
   links: Pick<NodeLinks, 'get'>,
   signal: AbortSignal,
-): Promise<void> {
-  const write = async (reply: FleetReplyInput): Promise<void> => {
-    if (signal.aborted || call.write(reply)) return;
-    await once(call, 'drain', { signal }).catch(() => undefined);
+): NodeAsker {
+  /* One per question. */
+  setMaxListeners(0, signal);
+  return {
+    async *ask(query, filter = '') {
+      for (const node of findNodes(filter)) yield* askNode(node, query, links, signal);
+    },
   };
+}
+
+async function* askNode(
+  node: KnownNode,
+  query: NodeQueryInput,
+  links: Pick<NodeLinks, 'get'>,
+  signal: AbortSignal,
+): AsyncGenerator<NodeAnswer> {
   const link = links.get(node.name);
   if (link === undefined) {
-    await write({ node: node.name, error: absence(node) });
+    yield { node: node.name, outcome: { error: absence(node) } };
     return;
   }
   try {
-    for await (const reply of link.ask(query, signal)) await write({ node: node.name, reply });
+    for await (const reply of link.ask(query, signal)) yield { node: node.name, outcome: { reply } };
   } catch (error) {
-    await write({ node: node.name, error: errorMessage(error) });
+    yield { node: node.name, outcome: { error: errorMessage(error) } };
   }
 }
 

@@ -1,5 +1,5 @@
 import { IovnError } from '../../common/errors.js';
-import type { NodeQuery } from '../../generated/proto/iovn/v1/NodeQuery.js';
+import type { NodeQueryInput } from '../../generated/proto/iovn/v1/NodeQuery.js';
 import type { NodeReply } from '../../generated/proto/iovn/v1/NodeReply.js';
 import type { RelayQueryInput } from '../../generated/proto/iovn/v1/RelayQuery.js';
 import type { RelayReply } from '../../generated/proto/iovn/v1/RelayReply.js';
@@ -56,7 +56,7 @@ export class NodeLink {
   }
 
   /** Replies as they come, until the node has said all or `signal` aborts. Throws IovnError 'node_error'. */
-  async *ask(query: NodeQuery, signal: AbortSignal): AsyncGenerator<NodeReply> {
+  async *ask(query: NodeQueryInput, signal: AbortSignal): AsyncGenerator<NodeReply> {
     if (this.#closed !== undefined) throw new IovnError('node_error', this.#closed);
     if (this.#pending.size >= maximumQueries) {
       throw new IovnError('node_error', `the node is asked ${maximumQueries} things already`);

@@ -1,10 +1,9 @@
 import test from 'ava';
 
-import { adviceFor } from '../../cli/advice.js';
 import type { CommandOutput } from '../../cli/commands.js';
 import { follow } from '../../cli/follow.js';
 import type { InspectClient } from '../../cli/inspect-client.js';
-import type { NodeAnswer, NodeClient } from '../../cli/node-client.js';
+import type { NodeClient } from '../../cli/node-client.js';
 import {
   dumpTable,
   listDrops,
@@ -14,13 +13,15 @@ import {
   showMapping,
   verifyNodes,
 } from '../../cli/node-commands.js';
-import { portRates } from '../../cli/top.js';
 import { showWhy } from '../../cli/why.js';
 import { IovnError } from '../../common/errors.js';
 import { v1 } from '../../common/proto.js';
 import type { DropInput } from '../../generated/proto/iovn/v1/Drop.js';
 import type { NodeReply, NodeReplyInput } from '../../generated/proto/iovn/v1/NodeReply.js';
 import type { PortStatusInput } from '../../generated/proto/iovn/v1/PortStatus.js';
+import { adviceFor } from '../../inspect/advice.js';
+import type { NodeAnswer } from '../../inspect/node-answers.js';
+import { portRates } from '../../inspect/port-rates.js';
 
 /** With the defaults of the fields that are left out, as it comes from the wire. */
 function received(reply: NodeReplyInput): NodeReply {

@@ -4,7 +4,8 @@ import path from 'node:path';
 
 import test from 'ava';
 
-import type { NodeAnswer, NodeClient } from '../../cli/node-client.js';
+import type { NodeClient } from '../../cli/node-client.js';
+import type { NodeAnswer } from '../../inspect/node-answers.js';
 import { tracePackets } from '../../cli/trace/command.js';
 import { v1 } from '../../common/proto.js';
 import type { NodeReplyInput } from '../../generated/proto/iovn/v1/NodeReply.js';

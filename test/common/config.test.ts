@@ -24,6 +24,13 @@ const options = {
     description: 'where',
     parse: parseListenAddress,
   }),
+  page: option({
+    flag: '--page',
+    argument: 'HOST:PORT',
+    description: 'where too',
+    negation: 'nowhere',
+    parse: parseListenAddress,
+  }),
   insecure: option({ flag: '--insecure', description: 'no TLS' }),
   logLevel: logLevelOption,
 };
@@ -47,7 +54,26 @@ function refused(t: ExecutionContext, args: readonly string[], env: Record<strin
 }
 
 test('defaults hold where nothing is said', (t) => {
-  t.deepEqual(read([]), { nb: 'unix:/default', listen: undefined, insecure: false, logLevel: 'info' });
+  t.deepEqual(read([]), {
+    nb: 'unix:/default',
+    listen: undefined,
+    page: undefined,
+    insecure: false,
+    logLevel: 'info',
+  });
+});
+
+test('what can be turned off is, in each of the three places', (t) => {
+  const file = configFile(t, 'page: false\n');
+  t.is(read(['--no-page']).page, false);
+  t.is(read([], { IOVN_PAGE: 'off' }).page, false);
+  t.is(read(['--config', file]).page, false);
+  t.deepEqual(read(['--config', file, '--page', '[::1]:7']).page, { host: '::1', port: 7 });
+  t.is(read(['--no-page'], { IOVN_PAGE: '127.0.0.1:7' }).page, false);
+  t.is(
+    refused(t, ['--page', 'here']),
+    "--page 'here': expected HOST:PORT, such as 127.0.0.1:6650 or [::1]:6650",
+  );
 });
 
 test('flag wins over environment, environment over file, file over default', (t) => {
@@ -67,6 +93,7 @@ test('the file may be named in the environment, its values numbers, booleans and
   t.deepEqual(read([], { IOVN_CONFIG: file }), {
     nb: 'tcp:1.1.1.1:6641,tcp:1.1.1.2:6641',
     listen: undefined,
+    page: undefined,
     insecure: true,
     logLevel: 'warn',
   });

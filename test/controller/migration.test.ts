@@ -213,7 +213,7 @@ test('a port that waits is activated by an additional chassis, and by nobody els
   await eventually('waits', () => two.port('lp1')?.awaiting_chassis.includes('hv2') === true);
   t.deepEqual(two.port('lp1')?.activated_by, ['rarp']);
   const activated = () => world.binding(lp1)?.options.get('additional-chassis-activated');
-  const [status] = harness.inspector.ports('', 'hv2').ports ?? [];
+  const [status] = harness.inspector.ports('', 'hv2').ports;
   t.like(status, { name: 'lp1', chassis: 'hv1', additional_chassis: ['hv2'], awaiting_chassis: ['hv2'] });
   one.amend('lp1', { activated_binding: lp1.binding });
   two.amend('lp1', { activated_binding: 'another' });

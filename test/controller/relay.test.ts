@@ -6,7 +6,8 @@ import test, { type ExecutionContext } from 'ava';
 
 import { serveRelay } from '../../agent/inspect/relay-client.js';
 import type { Ask } from '../../agent/inspect/serve-ask.js';
-import { fleetClient, type NodeAnswer } from '../../cli/node-client.js';
+import { fleetClient } from '../../cli/node-client.js';
+import type { NodeAnswer } from '../../inspect/node-answers.js';
 import { silentLogger } from '../../common/log.js';
 import { v1 } from '../../common/proto.js';
 import { fleetInspectHandlers, type KnownNode } from '../../controller/relay/fleet-inspect.js';

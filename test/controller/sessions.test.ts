@@ -84,7 +84,7 @@ test('a port that could not be installed does not hold nb_cfg back, and is not u
   agent.apply(String(agent.generation));
   await eventually('acknowledged', () => world.chassisPrivate('hv1')?.nb_cfg === 2);
   t.is(world.binding(lp1)?.up, false);
-  const [status] = harness.inspector.ports('', '').ports ?? [];
+  const [status] = harness.inspector.ports('', '').ports;
   t.deepEqual(status?.problems, ['tap-lp1 on hv1: map ports is full']);
 });
 

@@ -2,9 +2,35 @@ import path from 'node:path';
 
 import test from 'ava';
 
+import type { Live, Topology } from '../../controller/web/shapes.js';
+import type { WhyPage } from '../../inspect/why.js';
 import { parseMetrics, sumOf } from '../../testbed/metrics.js';
 import { waitFor } from '../../testbed/wait.js';
 import { openPair } from '../support/network.js';
+
+test.serial('the web page shows the ports of a real agent, what they carry and drop, and why', async (t) => {
+  const { network, vm1, vm2 } = await openPair(t);
+  const { central, controller } = network;
+  const get = async (route: string): Promise<unknown> => JSON.parse((await controller.get(route)).body);
+  await central.nbctl('set', 'Logical_Switch_Port', 'vm1', 'external_ids:neutron\\:port_name=frontend');
+  t.regex((await controller.get('/')).body, /<title>IOVisor-OVN<\/title>/);
+  await waitFor('the topology', async () => {
+    const { ports } = (await get('/api/topology')) as Topology;
+    const [first, second] = ports;
+    return first?.neutron_name === 'frontend' && first.state === 'up' && second?.node === 'hv1';
+  });
+  await vm2.changeAddress('10.0.0.99/24');
+  const live = await waitFor('traffic and drops', async () => {
+    await Promise.all([vm1.ping('10.0.0.77', { count: 5, intervalMs: 20 }), vm2.ping(vm1.address)]);
+    const seen = (await get('/api/live')) as Live;
+    return seen.ports.length === 2 && seen.reasons.length > 0 && seen;
+  });
+  t.true(live.drops.some(({ port, reason }) => port === 'vm2' && reason === 'port_security_arp'));
+  const why = (await get('/api/why?port=vm2')) as WhyPage;
+  t.true(
+    why.drops.some(({ reason, packet }) => reason === 'port_security_arp' && packet.includes('10.0.0.99')),
+  );
+});
 
 test.serial('health, for people and for gRPC', async (t) => {
   const { network } = await openPair(t);

@@ -80,6 +80,15 @@ export class FakeAgent {
     this.report();
   }
 
+  /** Plugs them all and reports once. */
+  plugAll(ifaceIds: readonly string[]): void {
+    for (const ifaceId of ifaceIds) {
+      const name = `tap-${ifaceId}`;
+      this.#interfaces.set(name, { name, iface_id: ifaceId, ifindex: this.#interfaces.size + 1 });
+    }
+    this.report();
+  }
+
   unplug(ifaceId: string): void {
     for (const [name, device] of this.#interfaces) {
       if (device.iface_id === ifaceId) this.#interfaces.delete(name);

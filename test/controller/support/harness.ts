@@ -6,6 +6,7 @@ import { Controller } from '../../../controller/controller.js';
 import { Inspector } from '../../../controller/inspect.js';
 import { createMetrics, type Metrics } from '../../../controller/metrics.js';
 import { startServer } from '../../../controller/server.js';
+import type { NodeAsker } from '../../../inspect/node-answers.js';
 import { FakeAgent, type FakeAgentOptions } from './fake-agent.js';
 import { World } from './world.js';
 
@@ -26,13 +27,18 @@ export class Harness {
   readonly address: string;
   readonly setServing: (serving: boolean) => void;
   readonly metrics: Metrics;
+  /** Asks the agents that have opened their relays. */
+  readonly nodes: NodeAsker;
   /** Added to the real time. */
   skewMs = 0;
   readonly #abort: AbortController;
   readonly #agents: FakeAgent[] = [];
 
   private constructor(
-    parts: Pick<Harness, 'world' | 'controller' | 'inspector' | 'address' | 'setServing' | 'metrics'>,
+    parts: Pick<
+      Harness,
+      'world' | 'controller' | 'inspector' | 'address' | 'setServing' | 'metrics' | 'nodes'
+    >,
     abort: AbortController,
     clock: { skew: () => number },
   ) {
@@ -42,6 +48,7 @@ export class Harness {
     this.address = parts.address;
     this.setServing = parts.setServing;
     this.metrics = parts.metrics;
+    this.nodes = parts.nodes;
     this.#abort = abort;
     clock.skew = () => this.skewMs;
   }
@@ -64,11 +71,9 @@ export class Harness {
     const server = await startServer({ controller, inspector, listen, credentials, signal, log });
     void controller.run();
     const address = formatListenAddress(server.address);
-    return new Harness(
-      { world, controller, inspector, address, setServing: (on) => server.setServing(on), metrics },
-      abort,
-      clock,
-    );
+    const { nodes } = server;
+    const setServing = (on: boolean) => server.setServing(on);
+    return new Harness({ world, controller, inspector, address, setServing, metrics, nodes }, abort, clock);
   }
 
   agent(chassis: string, more: Partial<FakeAgentOptions> = {}): FakeAgent {

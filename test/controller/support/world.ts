@@ -39,6 +39,7 @@ export interface PortWish {
   readonly type?: string;
   readonly options?: Readonly<Record<string, string>>;
   readonly enabled?: boolean;
+  readonly externalIds?: Readonly<Record<string, string>>;
 }
 
 /** Both databases in memory, with what ovn-nbctl and ovn-northd would have written. */
@@ -67,9 +68,9 @@ export class World {
     this.sb.put('sbGlobal', { nb_cfg: nbCfg }, this.#sbGlobal);
   }
 
-  addSwitch(name: string): SwitchIds {
+  addSwitch(name: string, externalIds: Readonly<Record<string, string>> = {}): SwitchIds {
     this.#keys += 1;
-    const nb = this.nb.put('logicalSwitch', { name });
+    const nb = this.nb.put('logicalSwitch', { name, external_ids: new Map(Object.entries(externalIds)) });
     const external_ids = new Map([
       ['logical-switch', nb],
       ['name', name],
@@ -80,37 +81,52 @@ export class World {
   }
 
   addPort(logicalSwitch: SwitchIds, name: string, wish: PortWish = {}): PortIds {
-    this.#keys += 1;
-    const options = new Map(Object.entries(wish.options ?? {}));
-    const nb = newUuid();
-    const ports = [...(this.nb.tables.logicalSwitch.get(logicalSwitch.nb)?.ports ?? []), nb];
-    this.nb.change((contents) => {
-      this.nb.set(contents, 'logicalSwitchPort', nb, {
-        name,
-        type: wish.type ?? '',
-        options,
-        addresses: wish.addresses ?? [],
-        port_security: wish.portSecurity ?? [],
-        enabled: wish.enabled,
-      });
-      this.nb.set(contents, 'logicalSwitch', logicalSwitch.nb, { ports });
+    const [port] = this.addPorts(logicalSwitch, new Map([[name, wish]]));
+    if (port === undefined) throw new Error('no port');
+    return port;
+  }
+
+  /** Several by name, all in one change of each database. */
+  addPorts(logicalSwitch: SwitchIds, wishes: ReadonlyMap<string, PortWish>): readonly PortIds[] {
+    const { nb: owner, datapath } = logicalSwitch;
+    const ports = Array.from(wishes, ([name, wish]) => {
+      this.#keys += 1;
+      return { name, wish, key: this.#keys, nb: newUuid(), binding: newUuid() };
     });
-    const binding = newUuid();
+    const optionsOf = ({ options = {} }: PortWish) => new Map(Object.entries(options));
+    this.nb.change((contents) => {
+      for (const { name, wish, nb } of ports) {
+        this.nb.set(contents, 'logicalSwitchPort', nb, {
+          name,
+          type: wish.type ?? '',
+          options: optionsOf(wish),
+          addresses: wish.addresses ?? [],
+          port_security: wish.portSecurity ?? [],
+          enabled: wish.enabled,
+          external_ids: new Map(Object.entries(wish.externalIds ?? {})),
+        });
+      }
+      const before = this.nb.tables.logicalSwitch.get(owner)?.ports ?? [];
+      this.nb.set(contents, 'logicalSwitch', owner, { ports: [...before, ...ports.map(({ nb }) => nb)] });
+    });
     this.sb.change((contents) => {
-      this.sb.set(contents, 'portBinding', binding, {
-        logical_port: name,
-        type: wish.type ?? '',
-        options,
-        datapath: logicalSwitch.datapath,
-        tunnel_key: this.#keys,
-        up: false,
-      });
+      for (const { name, wish, key, binding } of ports) {
+        this.sb.set(contents, 'portBinding', binding, {
+          logical_port: name,
+          type: wish.type ?? '',
+          options: optionsOf(wish),
+          datapath,
+          tunnel_key: key,
+          up: false,
+        });
+      }
       for (const group of this.sb.tables.multicastGroup) {
-        if (group.datapath !== logicalSwitch.datapath) continue;
-        this.sb.set(contents, 'multicastGroup', group._uuid, { ports: [...group.ports, binding] });
+        if (group.datapath !== datapath) continue;
+        const members = [...group.ports, ...ports.map(({ binding }) => binding)];
+        this.sb.set(contents, 'multicastGroup', group._uuid, { ports: members });
       }
     });
-    return { name, nb, binding };
+    return ports.map(({ name, nb, binding }) => ({ name, nb, binding }));
   }
 
   removePort(port: PortIds): void {

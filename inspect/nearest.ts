@@ -8,6 +8,12 @@ export function nearest(name: string, candidates: readonly string[]): string | u
   return ranked[0]?.candidate;
 }
 
+/** `; did you mean …?`, or nothing. */
+export function suggestion(name: string, candidates: readonly string[]): string {
+  const candidate = nearest(name, candidates);
+  return candidate === undefined ? '' : `; did you mean '${candidate}'?`;
+}
+
 /** Levenshtein's: insertions, deletions and replacements of one character. */
 function editDistance(a: string, b: string): number {
   let previous = Array.from({ length: b.length + 1 }, (_, column) => column);
