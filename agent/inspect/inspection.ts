@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 
 import { IovnError } from '../../common/errors.js';
-import { type AdjustableLogger, logLevels } from '../../common/log.js';
+import { changeLevel, type LogControl } from '../../common/log.js';
 import { packageVersion } from '../../common/package-root.js';
 import type { ModulesInput } from '../../generated/proto/iovn/v1/Modules.js';
 import type { NodePortsInput } from '../../generated/proto/iovn/v1/NodePorts.js';
@@ -38,7 +38,7 @@ export interface InspectionOptions {
   readonly database: () => DatabaseStatus;
   /** Epoch ms. */
   readonly now: () => number;
-  readonly log: AdjustableLogger;
+  readonly log: LogControl;
 }
 
 const statisticsSwitch = '/proc/sys/kernel/bpf_stats_enabled';
@@ -63,7 +63,8 @@ export class Inspection {
     else if (query.monitor) {
       const { port, types } = query.monitor;
       for await (const event of feed.watch({ port, types }, signal)) yield { event };
-    } else if (query.log_level) yield { log_level: { level: this.#logLevel(query.log_level.level) } };
+    } else if (query.log_level)
+      yield { log_level: { level: changeLevel(this.#options.log, query.log_level.level) } };
     else if (query.trace) yield { trace: traceHop(query.trace, this.#options) };
     else throw new IovnError('unknown_query', `this agent (${packageVersion}) does not know the question`);
   }
@@ -132,15 +133,5 @@ export class Inspection {
     const found = verify(current.wanted, actual, (ifindex) => places.interfaceName(ifindex));
     for (const differences of pieces(found.differences))
       yield { entries_compared: found.entriesCompared, differences, repaired };
-  }
-
-  #logLevel(wanted: string): string {
-    const { log } = this.#options;
-    if (wanted === '') return log.level;
-    const level = logLevels.find((each) => each === wanted);
-    if (level === undefined)
-      throw new IovnError('unknown_level', `'${wanted}' is none of ${logLevels.join(', ')}`);
-    log.level = level;
-    return level;
   }
 }

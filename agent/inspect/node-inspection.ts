@@ -1,4 +1,4 @@
-import type { AdjustableLogger } from '../../common/log.js';
+import type { LogControl } from '../../common/log.js';
 import { dropReasons } from '../../generated/bpf/layouts.js';
 import type { NodeQuery } from '../../generated/proto/iovn/v1/NodeQuery.js';
 import type { NodeReplyInput } from '../../generated/proto/iovn/v1/NodeReply.js';
@@ -24,7 +24,7 @@ export interface NodeInspectionOptions {
   readonly database: () => DatabaseStatus;
   /** Epoch ms. */
   readonly now: () => number;
-  readonly log: AdjustableLogger;
+  readonly log: LogControl;
 }
 
 /** Listens to the parts of an agent for as long as it lives, remembers drops, and tells whoever asks. */
