@@ -6,6 +6,7 @@ import { channelCredentials, tlsFiles } from '../common/credentials.js';
 import type { AdjustableLogger } from '../common/log.js';
 import { type Health, startMetricsServer } from '../common/metrics-server.js';
 import { packageVersion } from '../common/package-root.js';
+import { daemonFiles } from '../common/support-files.js';
 import type { Update } from '../generated/proto/iovn/v1/Update.js';
 import { openDatabase } from '../ovsdb/index.js';
 import { decommissionNode } from './decommission.js';
@@ -85,6 +86,13 @@ export class Agent {
       database: () => this.#database.status,
       now: Date.now,
       log,
+      supportFiles: daemonFiles({
+        program: 'iovn-agent',
+        startedMs: Date.now(),
+        settings,
+        log,
+        metrics: () => this.#registry.metrics(),
+      }),
     });
     this.#fdb = new FdbKeeper({
       plane: this.#inspection.watched(dataPlane),

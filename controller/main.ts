@@ -5,6 +5,7 @@ import { ConfigError } from '../common/errors.js';
 import { createLogger, type Logger } from '../common/log.js';
 import { startMetricsServer } from '../common/metrics-server.js';
 import { packageVersion } from '../common/package-root.js';
+import { daemonFiles } from '../common/support-files.js';
 import { type DatabaseStatus, openDatabase } from '../ovsdb/index.js';
 import { Controller } from './controller.js';
 import { Inspector } from './inspect.js';
@@ -44,7 +45,22 @@ async function main(signal: AbortSignal): Promise<void> {
   const controller = new Controller({ northbound, southbound, metrics, signal, log });
   const inspector = new Inspector({ controller, northbound, southbound });
   metrics.observe(() => inspector.snapshot());
-  const server = await startServer({ controller, inspector, listen, credentials, signal, log });
+  const supportFiles = daemonFiles({
+    program: program.name,
+    startedMs: controller.startedMs,
+    settings,
+    log,
+    metrics: () => metrics.registry.metrics(),
+  });
+  const server = await startServer({
+    controller,
+    inspector,
+    self: { log, supportFiles },
+    listen,
+    credentials,
+    signal,
+    log,
+  });
   for (const database of [northbound, southbound]) {
     database.onStatus((status) => tellStatus(log, database.name, status));
     database.onStatus(() => server.setServing(inspector.health().ok));

@@ -10,13 +10,14 @@ import type { ControlPlaneHandlers } from '../generated/proto/iovn/v1/ControlPla
 import type { NodeRelayHandlers } from '../generated/proto/iovn/v1/NodeRelay.js';
 import type { Controller } from './controller.js';
 import { type Inspector, inspectHandlers } from './inspect.js';
-import { fleetInspectHandlers } from './relay/fleet-inspect.js';
+import { type ControllerSelf, fleetInspectHandlers } from './relay/fleet-inspect.js';
 import { NodeLinks } from './relay/node-links.js';
 import { serveAgent } from './sessions.js';
 
 export interface ServerOptions {
   readonly controller: Controller;
   readonly inspector: Inspector;
+  readonly self: ControllerSelf;
   readonly listen: ListenAddress;
   readonly credentials: ServerCredentials;
   /** Aborting it ends every stream. */
@@ -54,7 +55,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   server.addService(v1.NodeRelay.service, { Serve: (call) => links.serve(call) } satisfies NodeRelayHandlers);
   server.addService(
     v1.FleetInspect.service,
-    fleetInspectHandlers((filter) => options.inspector.knownNodes(filter), links),
+    fleetInspectHandlers((filter) => options.inspector.knownNodes(filter), links, options.self),
   );
   const health = new HealthImplementation(statuses('NOT_SERVING'));
   health.addToServer(server);

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { IovnError } from '../../common/errors.js';
 import { changeLevel, type LogControl } from '../../common/log.js';
 import { packageVersion } from '../../common/package-root.js';
+import { type SupportFile, supportParts } from '../../common/support-files.js';
 import type { ModulesInput } from '../../generated/proto/iovn/v1/Modules.js';
 import type { NodePortsInput } from '../../generated/proto/iovn/v1/NodePorts.js';
 import type { NodeQuery } from '../../generated/proto/iovn/v1/NodeQuery.js';
@@ -23,7 +24,7 @@ import type { EventFeed } from './event-feed.js';
 import type { Places } from './places.js';
 import { reportPorts } from './port-report.js';
 import type { ProgramSource } from './program-source.js';
-import { pieces, readTable } from './table-reader.js';
+import { pieces, programMapUsage, readTable } from './table-reader.js';
 import { verify } from './verify.js';
 
 export type InspectedPlane = DataPlane & LearningPlane & DropSource & ProgramSource & TraceSource;
@@ -39,6 +40,7 @@ export interface InspectionOptions {
   /** Epoch ms. */
   readonly now: () => number;
   readonly log: LogControl;
+  readonly supportFiles: readonly SupportFile[];
 }
 
 const statisticsSwitch = '/proc/sys/kernel/bpf_stats_enabled';
@@ -53,7 +55,7 @@ export class Inspection {
 
   /** Replies until all is said or `signal` aborts. Throws IovnError, whose message is for whoever asks. */
   async *answer(query: NodeQuery, signal: AbortSignal): AsyncGenerator<NodeReplyInput> {
-    const { feed, history } = this.#options;
+    const { feed, history, supportFiles } = this.#options;
     if (query.ports) for (const ports of this.#ports(query.ports.port)) yield { ports };
     else if (query.modules) yield { modules: this.#modules() };
     else if (query.table) yield* this.#table(query.table.map, query.table.limit, signal);
@@ -65,6 +67,7 @@ export class Inspection {
       for await (const event of feed.watch({ port, types }, signal)) yield { event };
     } else if (query.log_level)
       yield { log_level: { level: changeLevel(this.#options.log, query.log_level.level) } };
+    else if (query.support) for await (const support of supportParts(supportFiles)) yield { support };
     else if (query.trace) yield { trace: traceHop(query.trace, this.#options) };
     else throw new IovnError('unknown_query', `this agent (${packageVersion}) does not know the question`);
   }
@@ -109,7 +112,7 @@ export class Inspection {
         memory_bytes: program.memoryBytes,
       })),
       run_statistics: readFileSync(statisticsSwitch, 'utf8').trim() === '1',
-      maps: (view()?.usage ?? []).map((usage) => ({ ...usage })),
+      maps: [...(view()?.usage ?? []), ...programMapUsage(dataPlane)],
       lost_drop_samples: String(dataPlane.lostDropSamples()),
     };
   }

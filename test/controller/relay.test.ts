@@ -7,7 +7,7 @@ import test, { type ExecutionContext } from 'ava';
 import { serveRelay } from '../../agent/inspect/relay-client.js';
 import type { Ask } from '../../agent/inspect/serve-ask.js';
 import { fleetClient, type NodeAnswer } from '../../cli/node-client.js';
-import { silentLogger } from '../../common/log.js';
+import { createLogger, silentLogger } from '../../common/log.js';
 import { v1 } from '../../common/proto.js';
 import { fleetInspectHandlers, type KnownNode } from '../../controller/relay/fleet-inspect.js';
 import { NodeLink } from '../../controller/relay/node-link.js';
@@ -104,13 +104,22 @@ interface Fleet {
 
 async function openFleet(t: ExecutionContext, nodes: readonly KnownNode[]): Promise<Fleet> {
   const links = new NodeLinks((_chassis, agentId) => agentId === 'right', silentLogger);
+  const log = createLogger('controller', 'info', { write: () => undefined });
+  const broken = (): never => {
+    throw new Error('not to be had');
+  };
+  const supportFiles = [
+    { name: 'about.json', read: () => 'x'.repeat(250_000) },
+    { name: 'metrics.txt', read: broken },
+  ];
+  const self = { log, supportFiles };
   const server = new Server();
   server.addService(v1.NodeRelay.service, {
     Serve: (call: Parameters<NodeLinks['serve']>[0]) => links.serve(call),
   });
   const find = (filter: string): readonly KnownNode[] =>
     nodes.filter(({ name }) => filter === '' || filter === name);
-  server.addService(v1.FleetInspect.service, fleetInspectHandlers(find, links));
+  server.addService(v1.FleetInspect.service, fleetInspectHandlers(find, links, self));
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => {
       if (error === null) resolve(bound);

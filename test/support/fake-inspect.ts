@@ -6,11 +6,13 @@ import type { InspectHandlers } from '../../generated/proto/iovn/v1/Inspect.js';
 import type { NodeInput } from '../../generated/proto/iovn/v1/Node.js';
 import type { PortStatusInput } from '../../generated/proto/iovn/v1/PortStatus.js';
 import type { StatusInput } from '../../generated/proto/iovn/v1/Status.js';
+import type { SwitchStatusInput } from '../../generated/proto/iovn/v1/SwitchStatus.js';
 
 export interface InspectData {
   readonly status: StatusInput;
   readonly nodes: readonly NodeInput[];
   readonly ports: readonly PortStatusInput[];
+  readonly switches: readonly SwitchStatusInput[];
   readonly fdb: readonly FdbStatusInput[];
 }
 
@@ -35,6 +37,17 @@ export async function serveInspect(
         (port) => ['', port.switch].includes(request.switch) && ['', port.chassis].includes(request.node),
       );
       callback(null, { ports });
+    },
+    ListSwitches: ({ request }, callback) => {
+      const switches = data.switches.filter(({ name, nb_uuid: uuid }) =>
+        ['', name, uuid].includes(request.switch),
+      );
+      callback(null, {
+        switches: switches.map((each) => ({
+          ...each,
+          ports: request.switch === '' ? [] : (each.ports ?? []),
+        })),
+      });
     },
     ListFdb: ({ request }, callback) => {
       callback(null, { entries: data.fdb.filter((entry) => ['', entry.switch].includes(request.switch)) });
