@@ -134,7 +134,7 @@ test.serial(
     const refused = await iovnOnNode(hypervisor, 'status');
     t.deepEqual(
       [refused.status, refused.stderr],
-      [2, 'iovn: only a controller can answer this: leave --agent away\n'],
+      [2, 'iovn: only a controller can answer this: leave --agent and --state-dir away\n'],
     );
   },
 );
