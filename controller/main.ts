@@ -2,11 +2,11 @@ import { readSettings } from '../common/config.js';
 import { serverCredentials, tlsFiles } from '../common/credentials.js';
 import { runDaemon } from '../common/daemon.js';
 import { ConfigError } from '../common/errors.js';
-import { createLogger, type Logger } from '../common/log.js';
+import { createLogger } from '../common/log.js';
 import { startMetricsServer } from '../common/metrics-server.js';
 import { packageVersion } from '../common/package-root.js';
 import { daemonFiles } from '../common/support-files.js';
-import { type DatabaseStatus, openDatabase } from '../ovsdb/index.js';
+import { openDatabase } from '../ovsdb/index.js';
 import { Controller } from './controller.js';
 import { Inspector } from './inspect.js';
 import { createMetrics } from './metrics.js';
@@ -62,7 +62,6 @@ async function main(signal: AbortSignal): Promise<void> {
     log,
   });
   for (const database of [northbound, southbound]) {
-    database.onStatus((status) => tellStatus(log, database.name, status));
     database.onStatus(() => server.setServing(inspector.health().ok));
     database.onUpdate(() => server.setServing(inspector.health().ok));
   }
@@ -78,12 +77,6 @@ async function main(signal: AbortSignal): Promise<void> {
     });
   }
   await controller.run();
-}
-
-function tellStatus(log: Logger, database: string, status: DatabaseStatus): void {
-  const fields = { database, remote: status.remote, error: status.error };
-  if (status.state === 'backoff') log.warn('database not connected, will be tried again', fields);
-  else if (status.state === 'connected') log.info('database connected', fields);
 }
 
 runDaemon(main, { name: program.name });
