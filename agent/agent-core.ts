@@ -1,8 +1,9 @@
 import { Registry } from 'prom-client';
 
-import type { ListenAddress } from '../common/listen-address.js';
+import { exposition } from '../common/exposition.js';
 import type { AdjustableLogger } from '../common/log.js';
 import { type Health, startMetricsServer } from '../common/metrics-server.js';
+import { daemonFiles } from '../common/support-files.js';
 import type { Update } from '../generated/proto/iovn/v1/Update.js';
 import { Announcer } from './announcer.js';
 import { FdbKeeper } from './fdb/fdb-keeper.js';
@@ -18,7 +19,7 @@ import { addCollectedMetrics, addConnectionMetrics, createObserver } from './met
 import { PortMetrics } from './port-metrics.js';
 import { type ControllerOutlet, type KnownIntent, Reconciler, type ReconcilerView } from './reconciler.js';
 import type { IntentSourceStatus } from './session.js';
-import type { GeneveMode } from './settings.js';
+import type { AgentSettings } from './settings.js';
 
 const driftIntervalMs = 5000;
 const retryMs = 1000;
@@ -32,7 +33,7 @@ export interface AgentCoreOptions {
   readonly controller: () => IntentSourceStatus;
   /** State of the connection to the local database; undefined of an agent that needs none, and no controller. */
   readonly databaseState: (() => string) | undefined;
-  readonly geneve: GeneveMode;
+  readonly settings: AgentSettings;
   readonly log: AdjustableLogger;
 }
 
@@ -43,11 +44,12 @@ export class AgentCore {
   readonly #observer = createObserver(this.#registry);
   readonly #inspection: NodeInspection;
   readonly #fdb: FdbKeeper;
+  readonly #ports: PortMetrics;
   readonly #announcer: Announcer;
   #reconciler: Reconciler | undefined;
 
   constructor(options: AgentCoreOptions) {
-    const { dataPlane, devices, outlet, controller, databaseState, log } = options;
+    const { settings, dataPlane, devices, outlet, controller, databaseState, log } = options;
     this.#options = options;
     this.#inspection = new NodeInspection({
       dataPlane,
@@ -57,6 +59,13 @@ export class AgentCore {
       databaseState: databaseState ?? (() => ''),
       now: Date.now,
       log,
+      supportFiles: daemonFiles({
+        program: 'iovn-agent',
+        startedMs: Date.now(),
+        settings,
+        log,
+        metrics: () => this.#metricsText(),
+      }),
     });
     this.#fdb = new FdbKeeper({
       plane: this.#inspection.watched(dataPlane),
@@ -66,6 +75,10 @@ export class AgentCore {
       log,
     });
     this.#announcer = new Announcer(dataPlane, log);
+    this.#ports = new PortMetrics({
+      readCounters: (slots) => dataPlane.readCounters(slots),
+      reconciler: () => this.view,
+    });
     addCollectedMetrics(this.#registry, { reconciler: () => this.view });
     if (databaseState !== undefined) addConnectionMetrics(this.#registry, { controller, databaseState });
     addFdbMetrics(this.#registry, dataPlane.fdb, () => this.#fdb.statistics());
@@ -92,14 +105,14 @@ export class AgentCore {
 
   /** Reconciles until `signal` aborts; `begun` is called when intent can be set. */
   async run(node: LocalNode, signal: AbortSignal, begun: () => void): Promise<void> {
-    const { dataPlane, devices, outlet, geneve, log } = this.#options;
+    const { settings, dataPlane, devices, outlet, log } = this.#options;
     const reconciler = new Reconciler({
       node,
       devices,
       dataPlane,
       controller: outlet,
       observer: this.#inspection.observed(this.#observer),
-      geneve,
+      geneve: settings.geneve,
       now: Date.now,
       driftIntervalMs,
       retryMs,
@@ -117,18 +130,18 @@ export class AgentCore {
   }
 
   /** Serves /metrics and /healthz, if anywhere, until `signal` aborts. Rejects with ConfigError when it can't listen there. */
-  async serveMetrics(
-    listen: ListenAddress | undefined,
-    health: () => Health,
-    signal: AbortSignal,
-  ): Promise<void> {
+  async serveMetrics(health: () => Health, signal: AbortSignal): Promise<void> {
+    const { settings, log } = this.#options;
+    const { metrics: listen } = settings;
     if (listen === undefined) return;
-    const { dataPlane, log } = this.#options;
-    const bulk = new PortMetrics({
-      readCounters: (slots) => dataPlane.readCounters(slots),
-      reconciler: () => this.view,
-    });
-    await startMetricsServer({ listen, registry: this.#registry, bulk, health, signal, log });
+    const [registry, bulk] = [this.#registry, this.#ports];
+    await startMetricsServer({ listen, registry, bulk, health, signal, log });
+  }
+
+  async #metricsText(): Promise<string> {
+    let text = '';
+    for await (const piece of exposition(this.#registry, this.#ports)) text += piece;
+    return text;
   }
 
   /** What /healthz says of every agent. */

@@ -70,7 +70,7 @@ export class Agent {
       outlet: this.#session,
       controller: () => this.#session.status,
       databaseState: () => this.#database.status.state,
-      geneve: settings.geneve,
+      settings,
       log,
     });
     const files = tlsFiles(settings);

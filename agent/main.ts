@@ -62,7 +62,7 @@ function createAgent(
   signal: AbortSignal,
   log: AdjustableLogger,
 ): Agent | StandaloneAgent {
-  const { standalone: file, metrics } = settings;
+  const { standalone: file } = settings;
   const dataPlane = openDataPlane({
     bpffsDir: settings.bpffs,
     objectFile,
@@ -75,7 +75,7 @@ function createAgent(
   const devices = openDevices(signal, log);
   return file === undefined
     ? new Agent({ settings, stateDir, dataPlane, devices, log })
-    : new StandaloneAgent({ file, metrics, dataPlane, devices, log });
+    : new StandaloneAgent({ file, settings, dataPlane, devices, log });
 }
 
 function reportDecommission(problems: readonly string[], log: Logger): void {

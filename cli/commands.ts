@@ -5,7 +5,7 @@ import type { Ports } from '../generated/proto/iovn/v1/Ports.js';
 import { suggestion } from '../inspect/nearest.js';
 import type { InspectClient } from './inspect-client.js';
 import { toJson } from './json.js';
-import { fdbView, nodesView, nodeView, portsView, statusView } from './views.js';
+import { fdbView, nodesView, nodeView, portsView, statusView, switchesView, switchView } from './views.js';
 
 /** The same answer for scripts and for people. */
 export interface CommandOutput {
@@ -67,14 +67,26 @@ export async function listFdb(
   return { json: toJson('Fdb', reply), lines: fdbView(reply.entries, nowSeconds()) };
 }
 
+/** All switches, or those of a name, with their ports. Throws IovnError `unknown_switch`. */
+export async function showSwitches(client: InspectClient, name: string | undefined): Promise<CommandOutput> {
+  const reply = await client.listSwitches(name);
+  if (name === undefined) return { json: toJson('Switches', reply), lines: switchesView(reply.switches) };
+  if (reply.switches.length === 0) throw await unknownSwitch(client, name);
+  const pages = reply.switches.map((each) => switchView(each));
+  return {
+    json: toJson('Switches', reply),
+    lines: pages.flatMap((page, index) => (index === 0 ? page : ['', ...page])),
+  };
+}
+
 async function checkFilter(client: InspectClient, filter: PortFilter): Promise<void> {
   if (filter.node !== undefined) {
     const found = await orEmpty(client.listNodes(filter.node), { nodes: [] } satisfies Nodes);
     if (found.nodes.length === 0) throw await unknownNode(client, filter.node);
   }
   if (filter.switch !== undefined) {
-    const found = await orEmpty(client.listPorts({ switch: filter.switch }), { ports: [] } satisfies Ports);
-    if (found.ports.length === 0) throw await unknownSwitch(client, filter.switch);
+    const { switches } = await client.listSwitches(filter.switch);
+    if (switches.length === 0) throw await unknownSwitch(client, filter.switch);
   }
 }
 
@@ -93,7 +105,7 @@ export async function unknownNode(client: InspectClient, name: string): Promise<
 }
 
 async function unknownSwitch(client: InspectClient, name: string): Promise<IovnError> {
-  const { ports } = await client.listPorts();
-  const names = ports.map((port) => port.switch);
-  return new IovnError('unknown_switch', `there is no switch '${name}' with ports${suggestion(name, names)}`);
+  const { switches } = await client.listSwitches();
+  const names = switches.map((each) => each.name);
+  return new IovnError('unknown_switch', `there is no switch '${name}'${suggestion(name, names)}`);
 }

@@ -2,6 +2,8 @@ import { toPlain } from './json.js';
 import type { NodeClient } from './node-client.js';
 import { eventLine } from './node-views.js';
 
+export const eventTypes = ['drop', 'mac', 'link', 'intent', 'applied'] as const;
+
 export interface FollowFilter {
   readonly node?: string;
   readonly port?: string;

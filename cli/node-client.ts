@@ -1,4 +1,4 @@
-import { type ClientReadableStream, credentials, type ServiceError, status } from '@grpc/grpc-js';
+import { credentials } from '@grpc/grpc-js';
 
 import { channelCredentials, type TlsSettings } from '../common/credentials.js';
 import { formatListenAddress, type ListenAddress } from '../common/listen-address.js';
@@ -7,7 +7,7 @@ import type { FleetReply } from '../generated/proto/iovn/v1/FleetReply.js';
 import type { NodeQueryInput } from '../generated/proto/iovn/v1/NodeQuery.js';
 import type { NodeReply } from '../generated/proto/iovn/v1/NodeReply.js';
 import type { NodeAsker } from '../inspect/node-answers.js';
-import { callError } from './inspect-client.js';
+import { messages, streamTimeoutMs } from './inspect-client.js';
 
 /** Asks hypervisors, through a controller or at the agent's own socket. Throws IovnError as InspectClient does. */
 export interface NodeClient extends NodeAsker {
@@ -16,8 +16,6 @@ export interface NodeClient extends NodeAsker {
 
 const maximumReplyBytes = 64 * 1024 * 1024;
 const options = { 'grpc.max_receive_message_length': maximumReplyBytes };
-/** A controller gives up a silent node sooner. */
-const timeoutMs = 30_000;
 
 /** Throws ConfigError when the settings do not allow the connection. */
 export function fleetClient(address: ListenAddress, tls: TlsSettings): NodeClient {
@@ -49,21 +47,5 @@ export function agentClient(socket: string): NodeClient {
 }
 
 function callOptions(query: NodeQueryInput): { readonly deadline?: number } {
-  return query.monitor ? {} : { deadline: Date.now() + timeoutMs };
-}
-
-async function* messages<T>(call: ClientReadableStream<T>, who: string): AsyncGenerator<T> {
-  try {
-    /* A stream of gRPC is one of objects of the method's type. */
-    for await (const message of call) yield message as T;
-  } catch (error) {
-    if (isServiceError(error)) throw callError(who, error, timeoutMs);
-    throw error;
-  } finally {
-    call.cancel();
-  }
-}
-
-function isServiceError(error: unknown): error is ServiceError {
-  return error instanceof Error && 'code' in error && Object.values(status).includes(error.code as status);
+  return query.monitor ? {} : { deadline: Date.now() + streamTimeoutMs };
 }

@@ -28,11 +28,13 @@ function together<T extends object>(pieces: readonly T[]): T | undefined {
 
 interface Answered<T> {
   readonly nodes: readonly (readonly [node: string, message: T])[];
+  /** Why others do not answer, by node. */
+  readonly errors: ReadonlyMap<string, string>;
   readonly output: (lines: readonly string[]) => CommandOutput;
 }
 
 /** Asks, and begins the output: the answers as JSON, and a warning for each node that gave none. */
-async function askNodes<T extends object>(
+export async function askNodes<T extends object>(
   client: NodeClient,
   node: string | undefined,
   query: NodeQueryInput,
@@ -51,7 +53,7 @@ async function askNodes<T extends object>(
   ]);
   const warnings = Array.from(errors, ([name, error]) => `node ${name}: ${error}`).sort();
   const status = errors.size === 0 ? 0 : exitCodes.incomplete;
-  return { nodes, output: (lines) => ({ json, lines, warnings, status }) };
+  return { nodes, errors, output: (lines) => ({ json, lines, warnings, status }) };
 }
 
 /** `iovn drops` */
@@ -134,20 +136,4 @@ export async function verifyNodes(client: NodeClient, { node }: NodeFilter): Pro
   const clean = nodes.every(([, { problem, differences }]) => problem === '' && differences.length === 0);
   const result = output(verificationView(nodes));
   return clean ? result : { ...result, status: exitCodes.failure };
-}
-
-/** `iovn log-level` */
-export async function setLogLevel(
-  client: NodeClient,
-  level: string,
-  { node }: NodeFilter,
-): Promise<CommandOutput> {
-  const query = { log_level: { level } };
-  const { nodes, output } = await askNodes(client, node, query, 'LogLevel', (reply) => reply.log_level);
-  return output(
-    formatTable(
-      ['NODE', 'LEVEL'],
-      nodes.map(([name, message]) => [name, message.level]),
-    ),
-  );
 }

@@ -1,6 +1,7 @@
-import { Command, InvalidArgumentError } from 'commander';
+import { Argument, Command, InvalidArgumentError } from 'commander';
 
 import { addOptions, resolveSettings, throwUsageErrors } from '../common/config.js';
+import { ConfigError } from '../common/errors.js';
 import { logLevels } from '../common/log.js';
 import { packageVersion } from '../common/package-root.js';
 import {
@@ -12,24 +13,26 @@ import {
   type PortFilter,
   showNode,
   showStatus,
+  showSwitches,
 } from './commands.js';
 import { Connection, connectionOptions } from './connection.js';
-import { follow } from './follow.js';
+import { completionScripts, shells } from './completion.js';
+import { eventTypes, follow } from './follow.js';
+import { logLevel } from './log-level.js';
 import {
   dumpTable,
   listDrops,
   listModules,
   listTables,
   type NodeFilter,
-  setLogLevel,
   showMapping,
   verifyNodes,
 } from './node-commands.js';
+import { supportBundle } from './support-bundle.js';
 import { top } from './top.js';
 import { tracePackets, type TraceSettings } from './trace/command.js';
 import { showWhy } from './why.js';
 
-const eventTypes = ['drop', 'mac', 'link', 'intent', 'applied'] as const;
 const exitCodeHelp = `
 Exit codes:
   0  done
@@ -43,18 +46,40 @@ interface PortAndNode extends NodeFilter {
   readonly port?: string;
 }
 
+/** Where a command's answer goes, and what it tells people beside it. */
+export interface Output {
+  readonly write: (text: string) => void;
+  readonly warn: (text: string) => void;
+}
+
+const standardOutput: Output = {
+  write: (text) => void process.stdout.write(text),
+  warn: (text) => void process.stderr.write(text),
+};
+
+/** `iovn`'s commands; `status` is the exit code of the one that has run. */
+export class Program extends Command {
+  readonly output: Output;
+  status = 0;
+
+  constructor(output: Output) {
+    super('iovn');
+    this.output = output;
+  }
+}
+
 /** Connects, runs one command and prints what it gives. */
 async function execute(
-  program: Command,
+  program: Program,
   command: (connection: Connection) => Promise<CommandOutput>,
 ): Promise<void> {
   const settings = resolveSettings('iovn', connectionOptions, program.opts());
   const connection = new Connection(settings);
   try {
     const { json, lines, warnings = [], status = 0 } = await command(connection);
-    process.stdout.write(settings.json ? `${json}\n` : lines.map((line) => `${line}\n`).join(''));
-    process.stderr.write(warnings.map((warning) => `iovn: ${warning}\n`).join(''));
-    process.exitCode = status;
+    program.output.write(settings.json ? `${json}\n` : lines.map((line) => `${line}\n`).join(''));
+    program.output.warn(warnings.map((warning) => `iovn: ${warning}\n`).join(''));
+    program.status = status;
   } finally {
     connection.close();
   }
@@ -62,7 +87,7 @@ async function execute(
 
 /** Prints what comes until it ends, or `count` times. */
 async function print(
-  program: Command,
+  program: Program,
   command: (connection: Connection, json: boolean) => AsyncIterable<string>,
   count = Number.POSITIVE_INFINITY,
 ): Promise<void> {
@@ -71,7 +96,7 @@ async function print(
   let printed = 0;
   try {
     for await (const text of command(connection, settings.json)) {
-      process.stdout.write(`${text}\n`);
+      program.output.write(`${text}\n`);
       printed += 1;
       if (printed >= count) return;
     }
@@ -80,8 +105,8 @@ async function print(
   }
 }
 
-export function createProgram(): Command {
-  const program = new Command('iovn').version(packageVersion);
+export function createProgram(output = standardOutput): Program {
+  const program = new Program(output).version(packageVersion);
   program.description('Looks into an IOVisor-OVN network, through its controller or one of its agents.');
   program.configureHelp({ showGlobalOptions: true });
   program.addHelpText('after', exitCodeHelp);
@@ -93,7 +118,7 @@ export function createProgram(): Command {
   return program;
 }
 
-function addNetworkCommands(program: Command): void {
+function addNetworkCommands(program: Program): void {
   program
     .command('status')
     .description('databases, nodes and ports in numbers, and what is asked for but not done')
@@ -105,6 +130,17 @@ function addNetworkCommands(program: Command): void {
     .option('--node <NODE>', 'only those bound on this node (chassis name or hostname)')
     .action((filter: PortFilter) =>
       execute(program, (connection) => listPorts(connection.controller(), filter)),
+    );
+  program
+    .command('switch')
+    .description('logical switches')
+    .command('show')
+    .description(
+      'a switch with its ports and groups, localnets, keys and nodes; all in a list when none is named',
+    )
+    .argument('[SWITCH]', 'name or uuid')
+    .action((name: string | undefined) =>
+      execute(program, (connection) => showSwitches(connection.controller(), name)),
     );
   program
     .command('fdb')
@@ -123,7 +159,7 @@ function addNetworkCommands(program: Command): void {
     );
 }
 
-function addPacketCommands(program: Command): void {
+function addPacketCommands(program: Program): void {
   program
     .command('why')
     .description('everything about one port on a page: bound, up, programmed, what it drops and why')
@@ -188,7 +224,7 @@ function addPacketCommands(program: Command): void {
     });
 }
 
-function addNodeCommands(program: Command): void {
+function addNodeCommands(program: Program): void {
   const nodeOption = ['--node <NODE>', 'only this node (chassis name or hostname)'] as const;
   const list = (): Promise<void> => execute(program, (connection) => listNodes(connection.controller()));
   program.command('nodes').description('all hypervisors').action(list);
@@ -232,12 +268,53 @@ function addNodeCommands(program: Command): void {
     );
   program
     .command('log-level')
-    .description('shows or sets how much the agents log, until they are started again')
+    .description('shows or sets how much the controller and the agents log, until they are started again')
     .argument('[LEVEL]', logLevels.join(', '))
     .option(...nodeOption)
-    .action((level: string | undefined, filter: NodeFilter) =>
-      execute(program, (connection) => setLogLevel(connection.nodes(), level ?? '', filter)),
+    .option('--controller-only', 'only the controller')
+    .action((level: string | undefined, filter: NodeFilter & { readonly controllerOnly?: boolean }) =>
+      execute(program, (connection) => {
+        const { node, controllerOnly = false } = filter;
+        if (controllerOnly && node !== undefined)
+          throw new ConfigError('--controller-only and --node contradict each other');
+        const isFleet = !connection.isLocal && node === undefined;
+        return logLevel(
+          {
+            controller: isFleet || controllerOnly ? connection.controller() : undefined,
+            nodes: controllerOnly ? undefined : connection.nodes(),
+            node,
+          },
+          level ?? '',
+        );
+      }),
     );
+  addSupportCommands(program);
+}
+
+function addSupportCommands(program: Program): void {
+  program
+    .command('support-bundle')
+    .description(
+      'one file with what a developer needs, without secrets; a part that can not be had is noted in it',
+    )
+    .option('-o, --output <FILE>', 'FILE.tar.gz; iovn-support-TIME.tar.gz when not set')
+    .option('--force', 'overwrite the file')
+    .action(({ output, force }: { readonly output?: string; readonly force?: boolean }) =>
+      execute(program, (connection) =>
+        supportBundle(connection.isLocal ? undefined : connection.controller(), connection.nodes(), {
+          file: output,
+          force: force === true,
+          target: connection.target,
+        }),
+      ),
+    );
+  program
+    .command('completion')
+    .description(
+      'what makes a shell complete commands, options and names; for bash: source <(iovn completion bash)',
+    )
+    .addArgument(new Argument('<SHELL>', 'whose').choices(shells))
+    .action((shell: (typeof shells)[number]) => program.output.write(completionScripts[shell]));
 }
 
 function parsePositive(text: string): number {

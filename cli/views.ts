@@ -2,6 +2,7 @@ import type { FdbStatus } from '../generated/proto/iovn/v1/FdbStatus.js';
 import type { Node } from '../generated/proto/iovn/v1/Node.js';
 import type { PortStatus } from '../generated/proto/iovn/v1/PortStatus.js';
 import type { Status } from '../generated/proto/iovn/v1/Status.js';
+import type { SwitchStatus } from '../generated/proto/iovn/v1/SwitchStatus.js';
 import { formatDuration } from '../common/duration.js';
 import { formatPairs, formatTable } from './table.js';
 
@@ -29,7 +30,7 @@ export function statusView(reply: Status, now: number): readonly string[] {
   return [
     ...formatPairs([
       ['Controller', `${reply.version}, running for ${formatDuration(now - reply.started_at)}`],
-      ['Nodes', `${reply.nodes_connected} connected`],
+      ['Nodes', nodesText(reply)],
       ['Switches', String(reply.switches)],
       ['Ports', `${reply.ports}, ${reply.ports_up} of them up`],
       [
@@ -38,6 +39,13 @@ export function statusView(reply: Status, now: number): readonly string[] {
       ],
     ]),
     ...section('Databases', formatTable(['DATABASE', 'STATE', 'REMOTE', 'ERROR'], databases)),
+    ...section(
+      'Nodes that are gone',
+      formatTable(
+        ['NODE', 'SINCE'],
+        reply.absent_nodes.map(({ name, since }) => [name, goneSince(since, now)]),
+      ),
+    ),
     ...section(
       `Asked for in the northbound database, and not done by this version: ${unsupported.length}`,
       formatTable(['KIND', 'OBJECT', 'WHAT DOES NOT HAPPEN'], unsupported),
@@ -48,6 +56,69 @@ export function statusView(reply: Status, now: number): readonly string[] {
     ),
   ];
 }
+
+function nodesText({ nodes_connected: connected, absent_nodes: { length: absent } }: Status): string {
+  return absent === 0 ? `${connected} connected` : `${connected} connected, ${absent} gone`;
+}
+
+function goneSince(since: number, now: number): string {
+  if (since === 0) return 'before this controller started';
+  return `${new Date(since * 1000).toISOString()}, ${formatDuration(now - since)} ago`;
+}
+
+/** `iovn switch show`. */
+export function switchesView(switches: readonly SwitchStatus[]): readonly string[] {
+  if (switches.length === 0) return ['no switches'];
+  const rows = switches.map((each) => [
+    each.name,
+    String(each.datapath_key),
+    String(each.port_count),
+    String(each.ports_up),
+    String(each.learned_macs),
+    each.nodes.join(' '),
+    each.localnets.map(localnetText).join('; '),
+    each.nb_uuid,
+  ]);
+  return formatTable(['SWITCH', 'KEY', 'PORTS', 'UP', 'LEARNT MACS', 'NODES', 'LOCALNET', 'NB ROW'], rows);
+}
+
+function localnetText({ port, network_name: network, tag }: SwitchStatus['localnets'][number]): string {
+  return `${port} to ${network === '' ? 'no network' : network}${tag === 0 ? '' : `, VLAN ${tag}`}`;
+}
+
+/** `iovn switch show SWITCH`. */
+export function switchView(of: SwitchStatus): readonly string[] {
+  const age = of.fdb_age_threshold_seconds;
+  const groups = of.groups.map(({ name, tunnel_key: key, ports }) => [
+    groupNames[name] ?? name,
+    String(key),
+    String(ports.length),
+    ports.join(' '),
+  ]);
+  const datapath = `Datapath_Binding ${of.datapath}, tunnel key ${of.datapath_key}`;
+  return [
+    ...formatPairs([
+      ['Switch', of.name],
+      ['NB row', `Logical_Switch ${of.nb_uuid}`],
+      ['SB row', of.datapath === '' ? 'none yet: ovn-northd has not made one' : datapath],
+      ['Ports', `${of.port_count}, ${of.ports_up} of them up`],
+      ['Nodes', of.nodes.join(', ')],
+      ['Localnet', of.localnets.map(localnetText).join('; ')],
+      ['VLAN tags', of.vlan_passthru ? 'pass' : 'are dropped'],
+      ['Learnt MACs', `${of.learned_macs}, ${age === 0 ? 'which do not age' : `forgotten after ${age} s`}`],
+    ]),
+    '',
+    ...portsView(of.ports),
+    ...section('Groups', formatTable(['FRAMES', 'KEY', 'PORTS', 'MEMBERS'], groups)),
+  ];
+}
+
+/** What goes to the members of the groups that every switch may have. */
+const groupNames: Readonly<Record<string, string>> = {
+  _MC_flood: 'flood: broadcast and multicast',
+  _MC_flood_l2: 'flood to all but routers',
+  _MC_unknown: 'unknown: to a MAC that no port lists',
+};
 
 /** `iovn ports`. */
 export function portsView(ports: readonly PortStatus[]): readonly string[] {
@@ -174,8 +245,8 @@ function ownGeneve({ status }: Node): readonly (readonly [string, string])[] {
 
 function connection({ connected, since }: Node, now: number): string {
   const state = connected ? 'connected' : 'disconnected';
-  // Not seen since the controller started.
-  return since === 0 ? state : `${state} for ${formatDuration(now - since)}`;
+  if (since === 0) return `${state}, not seen since this controller started`;
+  return `${state} for ${formatDuration(now - since)}`;
 }
 
 function encaps(node: Node): string {

@@ -17,7 +17,6 @@ import { type AgentIdentity, Node } from './node.js';
 import { NodeSession } from './node-session.js';
 import type { NorthboundDatabase } from './northbound.js';
 import { PlugIndex } from './plug-index.js';
-import { RefusalLog } from './refusal-log.js';
 import type { ResourceSet } from './resource.js';
 import type { ChassisConfig } from './sb-operations.js';
 import type { SouthboundDatabase } from './southbound.js';
@@ -58,7 +57,6 @@ export class Controller {
   readonly #feedback: Feedback;
   readonly #interests = new Interests();
   readonly #fdbWishes = new FdbWishes();
-  readonly #fdbRefused = new RefusalLog();
   readonly #plugs = new PlugIndex();
   readonly #links = new Map<string, Link>();
   #dirty: Dirty = nothingDirty();
@@ -229,8 +227,7 @@ export class Controller {
       else refusals.push(put.refusal);
     }
     for (const code of refusals) metrics.fdbRefusals.inc({ code });
-    const summary = this.#fdbRefused.add(name, refusals, this.#now());
-    if (summary !== undefined) log.warn('learnt MACs refused', { chassis: name, ...summary });
+    if (refusals.length > 0) log.warn('learnt MACs refused', { chassis: name, ...countEach(refusals) });
   }
 
   setStatus(name: string, agentStatus: AgentStatus): void {
@@ -408,4 +405,10 @@ export class Controller {
     }, holderGraceMs / 6);
     this.#waitingTimer.unref();
   }
+}
+
+function countEach(names: readonly string[]): Record<string, number> {
+  const counts = new Map<string, number>();
+  for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1);
+  return Object.fromEntries(counts);
 }

@@ -10,6 +10,7 @@ import type { NodeInput } from '../generated/proto/iovn/v1/Node.js';
 import type { NodesInput } from '../generated/proto/iovn/v1/Nodes.js';
 import type { PortStatus } from '../generated/proto/iovn/v1/PortStatus.js';
 import type { StatusInput } from '../generated/proto/iovn/v1/Status.js';
+import type { SwitchesInput } from '../generated/proto/iovn/v1/Switches.js';
 import type { DatabaseStatus } from '../ovsdb/database.js';
 import type { Controller } from './controller.js';
 import { listFdb } from './fdb-status.js';
@@ -19,6 +20,7 @@ import type { NorthboundDatabase } from './northbound.js';
 import { countWaiting, listPorts } from './port-status.js';
 import type { KnownNode } from './relay/fleet-inspect.js';
 import { agentIdKey, type Chassis, type SouthboundDatabase } from './southbound.js';
+import { listSwitches } from './switch-status.js';
 import { listUnsupported, type Unsupported } from './unsupported.js';
 
 export interface InspectorOptions {
@@ -63,6 +65,9 @@ export class Inspector {
       nb_cfg_sb: seen.southbound,
       nb_cfg_nodes: acknowledged.length === 0 ? 0 : Math.min(...acknowledged),
       nodes_connected: connected.length,
+      absent_nodes: this.knownNodes('')
+        .filter((node) => !node.connected)
+        .map(({ name, sinceMs }) => ({ name, since: sinceMs / 1000 })),
       switches: resources.get('Switch') ?? 0,
       ports: resources.get('Port') ?? 0,
       ports_up: this.#portsUp(),
@@ -88,6 +93,10 @@ export class Inspector {
 
   ports(logicalSwitch: string, node: string): { ports: PortStatus[] } {
     return { ports: listPorts(this.#options.controller, { logicalSwitch, node }) };
+  }
+
+  switches(filter: string): SwitchesInput {
+    return { switches: listSwitches(this.#options.controller, filter) };
   }
 
   fdb(logicalSwitch: string): FdbInput {
@@ -181,6 +190,7 @@ export function inspectHandlers(inspector: Inspector): InspectHandlers {
     GetStatus: answer(() => inspector.status()),
     ListNodes: answer(({ node }) => inspector.nodes(node)),
     ListFdb: answer((request) => inspector.fdb(request.switch)),
+    ListSwitches: answer((request) => inspector.switches(request.switch)),
     ListPorts: answer((request) => inspector.ports(request.switch, request.node)),
   };
 }

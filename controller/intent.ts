@@ -151,7 +151,7 @@ function addressEntry(
 }
 
 /** Frames with VLAN tags pass (ovn-nb(5) Logical_Switch.other_config:vlan-passthru). */
-function isTransparent(logicalSwitch: LogicalSwitch): boolean {
+export function isTransparent(logicalSwitch: LogicalSwitch): boolean {
   return logicalSwitch.other_config.get('vlan-passthru') === 'true';
 }
 

@@ -2,9 +2,10 @@ import { readSettings } from '../common/config.js';
 import { serverCredentials, tlsFiles } from '../common/credentials.js';
 import { runDaemon } from '../common/daemon.js';
 import { ConfigError } from '../common/errors.js';
-import { createLogger, type Logger } from '../common/log.js';
+import { createLogger } from '../common/log.js';
 import { packageVersion } from '../common/package-root.js';
-import { type DatabaseStatus, openDatabase } from '../ovsdb/index.js';
+import { daemonFiles } from '../common/support-files.js';
+import { openDatabase } from '../ovsdb/index.js';
 import { Controller } from './controller.js';
 import { Inspector } from './inspect.js';
 import { createMetrics } from './metrics.js';
@@ -45,9 +46,23 @@ async function main(signal: AbortSignal): Promise<void> {
   const controller = new Controller({ northbound, southbound, metrics, signal, log });
   const inspector = new Inspector({ controller, northbound, southbound });
   metrics.observe(() => inspector.snapshot());
-  const server = await startServer({ controller, inspector, listen, credentials, signal, log });
+  const supportFiles = daemonFiles({
+    program: program.name,
+    startedMs: controller.startedMs,
+    settings,
+    log,
+    metrics: () => metrics.registry.metrics(),
+  });
+  const server = await startServer({
+    controller,
+    inspector,
+    self: { log, supportFiles },
+    listen,
+    credentials,
+    signal,
+    log,
+  });
   for (const database of [northbound, southbound]) {
-    database.onStatus((status) => tellStatus(log, database.name, status));
     database.onStatus(() => server.setServing(inspector.health().ok));
     database.onUpdate(() => server.setServing(inspector.health().ok));
   }
@@ -57,12 +72,6 @@ async function main(signal: AbortSignal): Promise<void> {
   const routes = () => webRoutes({ controller, inspector, nodes: server.nodes });
   await startHttpServers({ settings, registry, health, routes, signal, log });
   await controller.run();
-}
-
-function tellStatus(log: Logger, database: string, status: DatabaseStatus): void {
-  const fields = { database, remote: status.remote, error: status.error };
-  if (status.state === 'backoff') log.warn('database not connected, will be tried again', fields);
-  else if (status.state === 'connected') log.info('database connected', fields);
 }
 
 runDaemon(main, { name: program.name });

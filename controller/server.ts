@@ -11,13 +11,14 @@ import type { NodeRelayHandlers } from '../generated/proto/iovn/v1/NodeRelay.js'
 import type { Controller } from './controller.js';
 import { type Inspector, inspectHandlers } from './inspect.js';
 import type { NodeAsker } from '../inspect/node-answers.js';
-import { type FindNodes, fleetInspectHandlers, nodeAsker } from './relay/fleet-inspect.js';
+import { type ControllerSelf, type FindNodes, fleetInspectHandlers, nodeAsker } from './relay/fleet-inspect.js';
 import { NodeLinks } from './relay/node-links.js';
 import { serveAgent } from './sessions.js';
 
 export interface ServerOptions {
   readonly controller: Controller;
   readonly inspector: Inspector;
+  readonly self: ControllerSelf;
   readonly listen: ListenAddress;
   readonly credentials: ServerCredentials;
   /** Aborting it ends every stream. */
@@ -56,7 +57,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const links = new NodeLinks((chassis, agentId) => serves(controller, chassis, agentId), log);
   server.addService(v1.NodeRelay.service, { Serve: (call) => links.serve(call) } satisfies NodeRelayHandlers);
   const findNodes: FindNodes = (filter) => options.inspector.knownNodes(filter);
-  server.addService(v1.FleetInspect.service, fleetInspectHandlers(findNodes, links));
+  server.addService(v1.FleetInspect.service, fleetInspectHandlers(findNodes, links, options.self));
   const health = new HealthImplementation(statuses('NOT_SERVING'));
   health.addToServer(server);
   new ReflectionService(packageDefinition).addToServer(server);

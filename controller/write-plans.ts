@@ -96,7 +96,8 @@ export class WritePlans {
 
   #tellProblems(node: Node, problems: readonly string[]): void {
     for (const problem of problems) {
-      if (!node.problems.includes(problem)) this.#options.log.error(problem, { chassis: node.name });
+      if (!node.problems.includes(problem))
+        this.#options.log.error('chassis problem', { chassis: node.name, problem });
     }
     node.problems = problems;
   }

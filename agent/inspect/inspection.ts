@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
 
 import { IovnError } from '../../common/errors.js';
-import { type AdjustableLogger, logLevels } from '../../common/log.js';
+import { changeLevel, type LogControl } from '../../common/log.js';
 import { packageVersion } from '../../common/package-root.js';
+import { type SupportFile, supportParts } from '../../common/support-files.js';
 import type { ModulesInput } from '../../generated/proto/iovn/v1/Modules.js';
 import type { NodePortsInput } from '../../generated/proto/iovn/v1/NodePorts.js';
 import type { NodeQuery } from '../../generated/proto/iovn/v1/NodeQuery.js';
@@ -22,7 +23,7 @@ import type { EventFeed } from './event-feed.js';
 import type { Places } from './places.js';
 import { reportPorts } from './port-report.js';
 import type { ProgramSource } from './program-source.js';
-import { pieces, readTable } from './table-reader.js';
+import { pieces, programMapUsage, readTable } from './table-reader.js';
 import { verify } from './verify.js';
 
 export type InspectedPlane = DataPlane & LearningPlane & DropSource & ProgramSource & TraceSource;
@@ -37,7 +38,8 @@ export interface InspectionOptions {
   readonly databaseState: () => string;
   /** Epoch ms. */
   readonly now: () => number;
-  readonly log: AdjustableLogger;
+  readonly log: LogControl;
+  readonly supportFiles: readonly SupportFile[];
 }
 
 const statisticsSwitch = '/proc/sys/kernel/bpf_stats_enabled';
@@ -52,7 +54,7 @@ export class Inspection {
 
   /** Replies until all is said or `signal` aborts. Throws IovnError, whose message is for whoever asks. */
   async *answer(query: NodeQuery, signal: AbortSignal): AsyncGenerator<NodeReplyInput> {
-    const { feed, history } = this.#options;
+    const { feed, history, supportFiles } = this.#options;
     if (query.ports) for (const ports of this.#ports(query.ports.port)) yield { ports };
     else if (query.modules) yield { modules: this.#modules() };
     else if (query.table) yield* this.#table(query.table.map, query.table.limit, signal);
@@ -62,7 +64,9 @@ export class Inspection {
     else if (query.monitor) {
       const { port, types } = query.monitor;
       for await (const event of feed.watch({ port, types }, signal)) yield { event };
-    } else if (query.log_level) yield { log_level: { level: this.#logLevel(query.log_level.level) } };
+    } else if (query.log_level)
+      yield { log_level: { level: changeLevel(this.#options.log, query.log_level.level) } };
+    else if (query.support) for await (const support of supportParts(supportFiles)) yield { support };
     else if (query.trace) yield { trace: traceHop(query.trace, this.#options) };
     else throw new IovnError('unknown_query', `this agent (${packageVersion}) does not know the question`);
   }
@@ -107,7 +111,7 @@ export class Inspection {
         memory_bytes: program.memoryBytes,
       })),
       run_statistics: readFileSync(statisticsSwitch, 'utf8').trim() === '1',
-      maps: (view()?.usage ?? []).map((usage) => ({ ...usage })),
+      maps: [...(view()?.usage ?? []), ...programMapUsage(dataPlane)],
       lost_drop_samples: String(dataPlane.lostDropSamples()),
     };
   }
@@ -131,15 +135,5 @@ export class Inspection {
     const found = verify(current.wanted, actual, (ifindex) => places.interfaceName(ifindex));
     for (const differences of pieces(found.differences))
       yield { entries_compared: found.entriesCompared, differences, repaired };
-  }
-
-  #logLevel(wanted: string): string {
-    const { log } = this.#options;
-    if (wanted === '') return log.level;
-    const level = logLevels.find((each) => each === wanted);
-    if (level === undefined)
-      throw new IovnError('unknown_level', `'${wanted}' is none of ${logLevels.join(', ')}`);
-    log.level = level;
-    return level;
   }
 }

@@ -1,4 +1,5 @@
-import type { AdjustableLogger } from '../../common/log.js';
+import type { LogControl } from '../../common/log.js';
+import type { SupportFile } from '../../common/support-files.js';
 import { dropReasons } from '../../generated/bpf/layouts.js';
 import type { NodeQuery } from '../../generated/proto/iovn/v1/NodeQuery.js';
 import type { NodeReplyInput } from '../../generated/proto/iovn/v1/NodeReply.js';
@@ -12,6 +13,7 @@ import type { Observer, ReconcilerView } from '../reconciler.js';
 import type { IntentSourceStatus } from '../session.js';
 import { EventFeed, type EventType, type FeedEvent } from './event-feed.js';
 import { type InspectedPlane, Inspection } from './inspection.js';
+import { intentChanges } from './intent-changes.js';
 import { linkChanges, linkStates, type LinkStates } from './link-changes.js';
 import { Places } from './places.js';
 
@@ -24,7 +26,8 @@ export interface NodeInspectionOptions {
   readonly databaseState: () => string;
   /** Epoch ms. */
   readonly now: () => number;
-  readonly log: AdjustableLogger;
+  readonly log: LogControl;
+  readonly supportFiles: readonly SupportFile[];
 }
 
 /** Listens to the parts of an agent for as long as it lives, remembers drops, and tells whoever asks. */
@@ -84,10 +87,9 @@ export class NodeInspection {
     };
   }
 
-  intentChanged({ generation, snapshot, changed, removed }: Update): void {
-    const kind = snapshot ? 'snapshot' : 'update';
-    const text = `${kind} ${generation}: ${changed.length} changed, ${removed.length} removed`;
-    this.#feed.publish(() => this.#event('intent', { text }));
+  intentChanged(update: Update): void {
+    for (const { port = '', text } of intentChanges(update))
+      this.#feed.publish(() => this.#event('intent', { port, text }));
   }
 
   #dropped(sample: DropSample): void {

@@ -1,6 +1,5 @@
 import os from 'node:os';
 
-import type { ListenAddress } from '../../common/listen-address.js';
 import type { AdjustableLogger } from '../../common/log.js';
 import type { Health } from '../../common/metrics-server.js';
 import { AgentCore } from '../agent-core.js';
@@ -10,6 +9,7 @@ import type { InspectedPlane } from '../inspect/inspection.js';
 import type { Ask } from '../inspect/serve-ask.js';
 import type { Devices } from '../links.js';
 import type { ControllerOutlet } from '../reconciler.js';
+import type { AgentSettings } from '../settings.js';
 import { standaloneUpdate } from './intent.js';
 import { StandaloneNode } from './node.js';
 import { WatchedFile } from './watched-file.js';
@@ -25,7 +25,7 @@ const outlet: ControllerOutlet & LearnedOutlet = {
 
 export interface StandaloneAgentOptions {
   readonly file: string;
-  readonly metrics: ListenAddress | undefined;
+  readonly settings: AgentSettings;
   readonly dataPlane: InspectedPlane;
   readonly devices: Devices;
   readonly log: AdjustableLogger;
@@ -42,7 +42,7 @@ export class StandaloneAgent {
 
   /** Throws ConfigError when the file is not valid. */
   constructor(options: StandaloneAgentOptions) {
-    const { file, dataPlane, devices, log } = options;
+    const { file, settings, dataPlane, devices, log } = options;
     this.#options = options;
     this.#file = new WatchedFile(file, log);
     this.#core = new AgentCore({
@@ -54,7 +54,7 @@ export class StandaloneAgent {
         return { state: 'standalone', controller: this.#file.file, sinceMs, error: problem };
       },
       databaseState: undefined,
-      geneve: 'program',
+      settings,
       log,
     });
   }
@@ -68,7 +68,7 @@ export class StandaloneAgent {
     signal.addEventListener('abort', stop);
     if (signal.aborted) stop();
     try {
-      await this.#core.serveMetrics(this.#options.metrics, () => this.#health(), this.#life.signal);
+      await this.#core.serveMetrics(() => this.#health(), this.#life.signal);
       this.#working = this.#reconcile();
       await this.#working;
     } finally {

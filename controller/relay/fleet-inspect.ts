@@ -3,11 +3,15 @@ import { once, setMaxListeners } from 'node:events';
 import { type ServerWritableStream, status } from '@grpc/grpc-js';
 
 import { errorMessage } from '../../common/errors.js';
+import { changeLevel, type LogControl } from '../../common/log.js';
+import { type SupportFile, supportParts } from '../../common/support-files.js';
 import type { FleetInspectHandlers } from '../../generated/proto/iovn/v1/FleetInspect.js';
 import type { FleetQuery } from '../../generated/proto/iovn/v1/FleetQuery.js';
 import type { FleetReply, FleetReplyInput } from '../../generated/proto/iovn/v1/FleetReply.js';
 import type { NodeQueryInput } from '../../generated/proto/iovn/v1/NodeQuery.js';
 import type { NodeAnswer, NodeAsker } from '../../inspect/node-answers.js';
+import type { SupportPart, SupportPartInput } from '../../generated/proto/iovn/v1/SupportPart.js';
+import type { SupportQuery } from '../../generated/proto/iovn/v1/SupportQuery.js';
 import type { NodeLinks } from './node-links.js';
 
 /** A node that somebody may ask for. */
@@ -21,14 +25,44 @@ export interface KnownNode {
 /** Those with this chassis name or hostname; all for ''. */
 export type FindNodes = (filter: string) => readonly KnownNode[];
 
+/** What is asked about the controller itself. */
+export interface ControllerSelf {
+  readonly log: LogControl;
+  readonly supportFiles: readonly SupportFile[];
+}
+
 type Call = ServerWritableStream<FleetQuery, FleetReply | FleetReplyInput>;
 
 /** The FleetInspect service: asks the nodes side by side, so that one that does not answer holds up no other. */
 export function fleetInspectHandlers(
   findNodes: FindNodes,
   links: Pick<NodeLinks, 'get'>,
+  self: ControllerSelf,
 ): FleetInspectHandlers {
-  return { Ask: (call) => void answer(call, findNodes, links) };
+  return {
+    Ask: (call) => void answer(call, findNodes, links),
+    Level: ({ request }, callback) => {
+      try {
+        callback(null, { level: changeLevel(self.log, request.level) });
+      } catch (error) {
+        callback({ code: status.INVALID_ARGUMENT, details: errorMessage(error) });
+      }
+    },
+    Support: (call) => void writeSupport(call, self.supportFiles),
+  };
+}
+
+async function writeSupport(
+  call: ServerWritableStream<SupportQuery, SupportPart | SupportPartInput>,
+  files: readonly SupportFile[],
+): Promise<void> {
+  const abort = new AbortController();
+  call.on('cancelled', () => abort.abort());
+  for await (const part of supportParts(files)) {
+    if (!call.write(part)) await once(call, 'drain', { signal: abort.signal }).catch(() => undefined);
+    if (abort.signal.aborted) return;
+  }
+  call.end();
 }
 
 async function answer(call: Call, findNodes: FindNodes, links: Pick<NodeLinks, 'get'>): Promise<void> {

@@ -1,15 +1,20 @@
 import test from 'ava';
 
-import type { TableName } from '../../agent/data-plane.js';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+
 import { KernelState } from '../../agent/kernel-state.js';
 import { EventFeed, type FeedEvent } from '../../agent/inspect/event-feed.js';
 import { linkChanges, linkStates } from '../../agent/inspect/link-changes.js';
 import { reportPorts } from '../../agent/inspect/port-report.js';
 import { Places } from '../../agent/inspect/places.js';
-import { keyText, valueText } from '../../agent/inspect/table-text.js';
-import { pieces, readTable } from '../../agent/inspect/table-reader.js';
+import { byteTables, keyText, valueText } from '../../agent/inspect/table-text.js';
+import { intentChanges } from '../../agent/inspect/intent-changes.js';
+import { programMaps } from '../../agent/inspect/program-maps.js';
+import { pieces, programMapUsage, type ReadablePlane, readTable } from '../../agent/inspect/table-reader.js';
 import { verify } from '../../agent/inspect/verify.js';
-import { macBytes } from '../../common/addresses.js';
+import { type Ifindex, macBytes } from '../../common/addresses.js';
+import { packageRoot } from '../../common/package-root.js';
 import {
   encodeAllowedMac,
   encodeAllowedPrefixKey,
@@ -17,7 +22,10 @@ import {
   encodeMacKey,
   encodeNeighbourKey,
   encodePort,
+  encodeTunnel,
   portFlags,
+  tunnelFlags,
+  tunnelType,
 } from '../../generated/bpf/layouts.js';
 import { ip, mac } from '../support/packets.js';
 import { FakeDataPlane } from './support/fake-data-plane.js';
@@ -166,9 +174,78 @@ test('entries are shown with names, addresses and flags as people write them', (
   );
 });
 
+function readable(kernel: FakeDataPlane, fdb = new FakeLearningPlane()): ReadablePlane {
+  return {
+    slotCount: kernel.slotCount,
+    readTable: (table) => kernel.readTable(table),
+    readActivations: () => kernel.readActivations(),
+    readCounters: (slots) => kernel.readCounters(slots),
+    lostDropSamples: () => 3n,
+    fdb,
+  };
+}
+
+test('every map of the programs can be shown, but for the ring buffer and the programs’ own notes', (t) => {
+  const header = readFileSync(path.join(packageRoot, 'bpf/maps.h'), 'utf8');
+  const maps = Array.from(header.matchAll(/^} (\w+) SEC\("\.maps"\);$/gm), ([, name = '']) => name);
+  const shown: readonly string[] = [...byteTables, ...programMaps];
+  t.deepEqual(maps.filter((name) => !shown.includes(name)).sort(), ['drop_sampled_ms', 'events']);
+  t.deepEqual(
+    shown.filter((name) => !maps.includes(name)),
+    [],
+  );
+});
+
+test('what programs write is shown by name: activations, counters, drops by reason', (t) => {
+  const kernel = new FakeDataPlane();
+  kernel.activate({ datapathKey: 7, portKey: 2, ifindex: 5 as Ifindex });
+  const traffic = { receivedPackets: 5n, receivedBytes: 500n, sentPackets: 0n, sentBytes: 0n };
+  kernel.counters.set(3, { ...traffic, drops: [0n, 4n] });
+  const plane = readable(kernel);
+  const shown = (map: string): string[] =>
+    [...readTable(plane, map, 0)].flat().map(({ key = '', value = '' }) => `${key} ${value}`);
+  t.deepEqual(shown('activations'), ['{"datapathKey":7,"portKey":2} {"ifindex":5}']);
+  t.deepEqual(shown('port_counters'), [
+    '{"slot":3} {"receivedPackets":5,"receivedBytes":500,"sentPackets":0,"sentBytes":0}',
+  ]);
+  t.deepEqual(shown('drops'), ['{"slot":3} {"no_logical_port":4}']);
+  t.deepEqual(shown('learning_counters'), ['{"index":0} {"learned":0,"moved":0,"lostEvents":0}']);
+  t.deepEqual(shown('drop_sampling'), ['{"index":0} {"lostSamples":3}']);
+  const address = Uint8Array.from({ length: 16 }, (_, index) => ip('192.0.2.1')[index] ?? 0);
+  kernel.table('tunnels').set(
+    '01000000',
+    encodeTunnel({
+      remote: address,
+      local: address,
+      type: tunnelType.TUNNEL_VXLAN,
+      flags: tunnelFlags.TUNNEL_CHECKSUM,
+      family: 4,
+      ifindex: 2,
+      relayIfindex: 3,
+      mtu: 1450,
+    }),
+  );
+  t.deepEqual(shown('tunnels'), [
+    '{"tunnel":1} {"remote":"192.0.2.1","local":"192.0.2.1","type":"tunnel_vxlan","flags":["tunnel_checksum"],"family":4,"ifindex":2,"relayIfindex":3,"mtu":1450}',
+  ]);
+  t.deepEqual(programMapUsage(plane)[1], { name: 'activations', entries: 1, capacity: 64 });
+});
+
+test('new intent is told as a whole, and port by port where there are few', (t) => {
+  const changes = (ports: readonly string[]) =>
+    intentChanges(
+      makeUpdate([switchResource('sw0', 7), ...ports.map((name, index) => portResource(name, index + 1))]),
+    );
+  t.deepEqual(
+    changes(['lp1', 'lp2']).map(({ port = '', text }) => `${port}: ${text.replace(/ \d+/, ' N')}`),
+    [': snapshot N: 3 changed, 0 removed', 'lp1: snapshot N changes it', 'lp2: snapshot N changes it'],
+  );
+  t.is(changes(Array.from({ length: 101 }, (_, index) => `lp${index}`)).length, 1);
+});
+
 test('a map is read in pieces, up to a limit, and one that is not there is named with those that are', (t) => {
   const kernel = new FakeDataPlane();
-  const plane = { readTable: (table: TableName) => kernel.readTable(table), fdb: new FakeLearningPlane() };
+  const plane = readable(kernel);
   const entries = new Map(
     Array.from({ length: 1200 }, (_, slot) => [
       Buffer.from(Uint32Array.of(slot).buffer).toString('hex'),

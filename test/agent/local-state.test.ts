@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -100,6 +100,19 @@ test('a socket that a killed agent left behind is taken over', async (t) => {
   const control = await ControlSocket.open(socket, handlers());
   t.true(await isListening(socket));
   await control.close(100);
+});
+
+test.serial('only the owner may use the socket, whatever the process lets others do', async (t) => {
+  const socket = path.join(folder(t), 'agent.sock');
+  const before = process.umask(0);
+  try {
+    const control = await ControlSocket.open(socket, handlers());
+    t.teardown(() => control.close(100));
+  } finally {
+    process.umask(before);
+  }
+  const made = statSync(socket);
+  t.deepEqual([made.mode & 0o777, made.isSocket()], [0o600, true]);
 });
 
 test('a path that is too long for a unix socket', async (t) => {

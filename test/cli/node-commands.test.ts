@@ -9,10 +9,10 @@ import {
   listDrops,
   listModules,
   listTables,
-  setLogLevel,
   showMapping,
   verifyNodes,
 } from '../../cli/node-commands.js';
+import { logLevel } from '../../cli/log-level.js';
 import { showWhy } from '../../cli/why.js';
 import { IovnError } from '../../common/errors.js';
 import { v1 } from '../../common/proto.js';
@@ -22,14 +22,12 @@ import type { PortStatusInput } from '../../generated/proto/iovn/v1/PortStatus.j
 import { adviceFor } from '../../inspect/advice.js';
 import type { NodeAnswer } from '../../inspect/node-answers.js';
 import { portRates } from '../../inspect/port-rates.js';
+import { answering } from '../support/fake-inspect.js';
 
 /** With the defaults of the fields that are left out, as it comes from the wire. */
 function received(reply: NodeReplyInput): NodeReply {
   return v1.NodeReply.deserialize(v1.NodeReply.serialize(reply));
 }
-
-/** Where a reply is not called as its question. */
-const replyKinds: Readonly<Record<string, string>> = { verify: 'verification', monitor: 'event' };
 
 /** Nodes that answer every question with these replies; a text is why one does not. */
 function fleet(nodes: Readonly<Record<string, readonly NodeReplyInput[] | string>>): NodeClient {
@@ -41,10 +39,8 @@ function fleet(nodes: Readonly<Record<string, readonly NodeReplyInput[] | string
           yield await Promise.resolve<NodeAnswer>({ node, outcome: { error: replies } });
           continue;
         }
-        for (const reply of replies.map(received)) {
-          if (Object.keys(query).some((kind) => (replyKinds[kind] ?? kind) === reply.reply))
-            yield { node, outcome: { reply } };
-        }
+        const [kind = ''] = Object.keys(query);
+        for (const reply of answering(kind, replies).map(received)) yield { node, outcome: { reply } };
       }
     },
     close: () => undefined,
@@ -204,9 +200,23 @@ test('verify fails when something differs, or when nothing can be compared', asy
   t.is((await verifyNodes(fleet({ hv1: [{ verification: { problem: 'not yet' } }] }), {})).status, 1);
 });
 
-test('log-level: what it is', async (t) => {
-  const output = await setLogLevel(fleet({ hv1: [{ log_level: { level: 'debug' } }] }), 'debug', {});
-  t.is(line(output, 'hv1'), 'hv1 debug');
+test('log-level: of the controller and the nodes, or of one of them', async (t) => {
+  const client = controller(status);
+  const nodes = fleet({ hv1: [{ log_level: { level: 'debug' } }], hv2: 'gone' });
+  const all = await logLevel({ controller: client, nodes, node: undefined }, 'debug');
+  t.is(line(all, 'controller'), 'controller - debug');
+  t.is(line(all, 'hv1'), 'agent hv1 debug');
+  t.deepEqual([all.status, all.warnings], [3, ['node hv2: gone']]);
+  t.deepEqual(JSON.parse(all.json), [
+    { daemon: 'controller', level: 'debug' },
+    { daemon: 'agent', node: 'hv1', level: 'debug' },
+    { daemon: 'agent', node: 'hv2', error: 'gone' },
+  ]);
+  const one = await logLevel({ controller: undefined, nodes, node: 'hv1' }, '');
+  t.deepEqual([one.status, one.lines.length], [0, 2]);
+  const own = await logLevel({ controller: client, nodes: undefined, node: undefined }, '');
+  t.deepEqual(JSON.parse(own.json), [{ daemon: 'controller', level: 'info' }]);
+  await t.throwsAsync(logLevel({ controller: client, nodes, node: undefined }, 'loud'), { code: 'config' });
 });
 
 test('follow: a line per event, and what was left out', async (t) => {
@@ -261,6 +271,9 @@ function controller(status: PortStatusInput, connected = true): InspectClient {
     listNodes: () => Promise.resolve(v1.Nodes.deserialize(v1.Nodes.serialize({ nodes }))),
     listPorts: () => Promise.resolve(reply),
     listFdb: () => Promise.reject(new IovnError('refused', 'not asked for')),
+    listSwitches: () => Promise.reject(new IovnError('refused', 'not asked for')),
+    logLevel: (level) => Promise.resolve({ level: level === '' ? 'info' : level }),
+    support: async function* () {},
     close: () => undefined,
   };
 }

@@ -13,7 +13,6 @@ import {
 import { FdbStore } from '../../controller/fdb-store.js';
 import { learnsMacs } from '../../controller/learns-macs.js';
 import { Model, nothingDirty } from '../../controller/model.js';
-import { RefusalLog } from '../../controller/refusal-log.js';
 import type { LearnedMacInput } from '../../generated/proto/iovn/v1/LearnedMac.js';
 import { eventually, Harness } from './support/harness.js';
 import { type PortIds, type PortWish, type SwitchIds, World } from './support/world.js';
@@ -246,15 +245,6 @@ test('which ports learn', (t) => {
   t.true(learns({ addresses: ['unknown'], type: 'localnet', options }));
   t.false(learns({ addresses: [], type: 'localnet', options }));
   t.false(learns({ addresses: ['unknown'], type: 'router', options }));
-});
-
-test('refusals are logged at once, then summed up', (t) => {
-  const log = new RefusalLog();
-  t.is(log.add('hv1', [], 0), undefined);
-  t.deepEqual(log.add('hv1', ['a', 'a', 'b'], 0), { a: 2, b: 1 });
-  t.is(log.add('hv1', ['a'], 5000), undefined);
-  t.deepEqual(log.add('hv2', ['a'], 5000), { a: 1 });
-  t.deepEqual(log.add('hv1', ['b'], 10_000), { a: 1, b: 1 });
 });
 
 const fdbSteps = fc.array(

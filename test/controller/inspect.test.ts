@@ -33,6 +33,8 @@ async function started(t: { teardown(stop: () => void): void }) {
     world: harness.world,
     status: () => ask(client.GetStatus.bind(client), {}),
     nodes: (node = '') => ask(client.ListNodes.bind(client), { node }),
+    switches: async (name: string) =>
+      (await ask(client.ListSwitches.bind(client), { switch: name })).switches,
     ports: (filter: { readonly switch?: string; readonly node?: string } = {}) =>
       ask(client.ListPorts.bind(client), filter),
   };
@@ -70,7 +72,7 @@ test('status counts what there is, and lists what is not done and what makes no 
 });
 
 test('nodes by chassis name or host name, connected or not', async (t) => {
-  const { harness, world, nodes } = await started(t);
+  const { harness, world, nodes, status } = await started(t);
   world.addVanillaChassis('vanilla', '192.0.2.9');
   const agent = harness.agent('hv1', { ip: '192.0.2.1' });
   harness.agent('hv2', { ip: '192.0.2.2' });
@@ -89,6 +91,61 @@ test('nodes by chassis name or host name, connected or not', async (t) => {
   agent.close();
   await eventually('gone', () => harness.controller.nodes.get('hv1')?.connected === false);
   t.false((await nodes('hv1')).nodes[0]?.connected);
+  const [absent, ...others] = (await status()).absent_nodes;
+  t.deepEqual([absent?.name, others.length], ['hv1', 0]);
+  t.true(Math.abs((absent?.since ?? 0) - Date.now() / 1000) < 60);
+});
+
+test('a switch: its keys, ports, groups, localnets and nodes; in a list without its ports', async (t) => {
+  const { harness, world, switches } = await started(t);
+  const sw0 = world.addSwitch('sw0');
+  const sw1 = world.addSwitch('sw1');
+  const lp1 = world.addPort(sw0, 'lp1');
+  world.addPort(sw0, 'ln0', { type: 'localnet', options: { network_name: 'physnet' } });
+  world.addPort(sw1, 'lp2');
+  world.sb.put('multicastGroup', {
+    datapath: sw0.datapath,
+    name: '_MC_unknown',
+    tunnel_key: 32_769,
+    ports: [lp1.binding],
+  });
+  harness.agent('hv1').plug('lp1');
+  await eventually('up', () => world.binding(lp1)?.up === true);
+  const [shown, ...others] = await switches('sw0');
+  t.deepEqual(others, []);
+  t.like(shown, {
+    name: 'sw0',
+    nb_uuid: sw0.nb,
+    datapath: sw0.datapath,
+    datapath_key: 1,
+    port_count: 2,
+    ports_up: 1,
+    nodes: ['hv1'],
+    localnets: [{ port: 'ln0', network_name: 'physnet', tag: 0 }],
+    groups: [
+      { name: '_MC_flood', tunnel_key: 32_768, ports: ['ln0', 'lp1'] },
+      { name: '_MC_unknown', tunnel_key: 32_769, ports: ['lp1'] },
+    ],
+  });
+  t.deepEqual(
+    shown?.ports.map(({ name, chassis }) => [name, chassis]),
+    [
+      ['ln0', ''],
+      ['lp1', 'hv1'],
+    ],
+  );
+  t.deepEqual(
+    (await switches(sw1.nb)).map(({ name, nodes }) => [name, nodes]),
+    [['sw1', []]],
+  );
+  t.deepEqual(
+    (await switches('')).map(({ name, ports }) => [name, ports.length]),
+    [
+      ['sw0', 0],
+      ['sw1', 0],
+    ],
+  );
+  t.deepEqual(await switches('sw2'), []);
 });
 
 test('each port says in words why it is not up', async (t) => {

@@ -146,7 +146,7 @@ test('a controller started before its databases says so, and carries on when the
     running.child.kill('SIGKILL');
     ovn.stop();
   });
-  await eventually('said so', () => running.log().includes('database not connected'), 20_000);
+  await eventually('said so', () => running.log().includes('no session with the database'), 20_000);
   t.is((await fetch(`http://${metrics}/healthz`)).status, 503);
   const agent = new FakeAgent({ address, chassis: 'hv1' });
   t.teardown(() => agent.close());

@@ -1,14 +1,24 @@
 import { once, setMaxListeners } from 'node:events';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
-import { credentials, Server, ServerCredentials } from '@grpc/grpc-js';
+import {
+  type ChannelCredentials,
+  credentials,
+  Server,
+  ServerCredentials,
+  type ServiceError,
+  status,
+} from '@grpc/grpc-js';
 import test, { type ExecutionContext } from 'ava';
 
 import { serveRelay } from '../../agent/inspect/relay-client.js';
 import type { Ask } from '../../agent/inspect/serve-ask.js';
+import { inspectClient } from '../../cli/inspect-client.js';
 import { fleetClient } from '../../cli/node-client.js';
+import { channelCredentials, serverCredentials } from '../../common/credentials.js';
+import { parseListenAddress } from '../../common/listen-address.js';
+import { createLogger, silentLogger } from '../../common/log.js';
 import type { NodeAnswer } from '../../inspect/node-answers.js';
-import { silentLogger } from '../../common/log.js';
 import { v1 } from '../../common/proto.js';
 import { fleetInspectHandlers, type KnownNode } from '../../controller/relay/fleet-inspect.js';
 import { NodeLink } from '../../controller/relay/node-link.js';
@@ -17,6 +27,8 @@ import type { NodeQuery } from '../../generated/proto/iovn/v1/NodeQuery.js';
 import type { NodeReply } from '../../generated/proto/iovn/v1/NodeReply.js';
 import type { RelayQueryInput } from '../../generated/proto/iovn/v1/RelayQuery.js';
 import { waitFor } from '../../testbed/wait.js';
+import { Authority } from '../support/certificates.js';
+import { Harness } from './support/harness.js';
 
 const levelQuery: NodeQuery = { query: 'log_level', log_level: { level: '' } };
 const monitorQuery: NodeQuery = { query: 'monitor', monitor: { port: '', types: [] } };
@@ -95,6 +107,8 @@ test('a link: it is asked so many things at once and no more', async (t) => {
   t.deepEqual(await again, []);
 });
 
+const noTls = { insecure: true, tlsCa: undefined, tlsCert: undefined, tlsKey: undefined };
+
 interface Fleet {
   readonly target: string;
   readonly links: NodeLinks;
@@ -105,13 +119,22 @@ interface Fleet {
 
 async function openFleet(t: ExecutionContext, nodes: readonly KnownNode[]): Promise<Fleet> {
   const links = new NodeLinks((_chassis, agentId) => agentId === 'right', silentLogger);
+  const log = createLogger('controller', 'info', { write: () => undefined });
+  const broken = (): never => {
+    throw new Error('not to be had');
+  };
+  const supportFiles = [
+    { name: 'about.json', read: () => 'x'.repeat(250_000) },
+    { name: 'metrics.txt', read: broken },
+  ];
+  const self = { log, supportFiles };
   const server = new Server();
   server.addService(v1.NodeRelay.service, {
     Serve: (call: Parameters<NodeLinks['serve']>[0]) => links.serve(call),
   });
   const find = (filter: string): readonly KnownNode[] =>
     nodes.filter(({ name }) => filter === '' || filter === name);
-  server.addService(v1.FleetInspect.service, fleetInspectHandlers(find, links));
+  server.addService(v1.FleetInspect.service, fleetInspectHandlers(find, links, self));
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => {
       if (error === null) resolve(bound);
@@ -119,10 +142,7 @@ async function openFleet(t: ExecutionContext, nodes: readonly KnownNode[]): Prom
     });
   });
   const target = `127.0.0.1:${port}`;
-  const client = fleetClient(
-    { host: '127.0.0.1', port },
-    { insecure: true, tlsCa: undefined, tlsCert: undefined, tlsKey: undefined },
-  );
+  const client = fleetClient({ host: '127.0.0.1', port }, noTls);
   t.teardown(() => {
     client.close();
     server.forceShutdown();
@@ -219,4 +239,83 @@ test('a fleet: an agent that does not serve the chassis is refused', async (t) =
   await fleet.join('hv1', answers);
   await waitFor('the right one is there', () => fleet.links.get('hv1'));
   t.deepEqual(outcomes(await all(fleet.client.ask({ log_level: {} }))), { hv1: 'info' });
+});
+
+test('a controller tells about itself: its level, and files of which one can’t be had', async (t) => {
+  const { target } = await openFleet(t, []);
+  const client = inspectClient(parseListenAddress(target), noTls);
+  t.teardown(() => client.close());
+  t.deepEqual(await client.logLevel(''), { level: 'info' });
+  t.deepEqual(await client.logLevel('debug'), { level: 'debug' });
+  t.deepEqual(await client.logLevel(''), { level: 'debug' });
+  await t.throwsAsync(client.logLevel('loud'), { message: /'loud' is none of debug, info, warn, error$/ });
+  const parts = await all(client.support());
+  t.deepEqual(
+    parts.map(({ file, text, error }) => [file, text.length, error]),
+    [
+      ['about.json', 100_000, ''],
+      ['about.json', 100_000, ''],
+      ['about.json', 50_000, ''],
+      ['metrics.txt', 0, 'not to be had'],
+    ],
+  );
+});
+
+/** Opens a relay as somebody; resolves with why the controller ends it. */
+function refusalOf(
+  address: string,
+  channel: ChannelCredentials,
+  hello: { readonly chassis: string; readonly agent_id: string },
+): Promise<ServiceError> {
+  const stub = new v1.NodeRelay(address, channel, { 'grpc.use_local_subchannel_pool': 1 });
+  const call = stub.Serve();
+  call.on('data', () => undefined);
+  return new Promise<ServiceError>((resolve) => {
+    call.on('error', resolve);
+    call.write({ hello });
+  }).finally(() => stub.close());
+}
+
+test('with TLS nobody can pose as another node, and only who has a certificate of the authority may ask', async (t) => {
+  const authority = new Authority(t);
+  const stranger = new Authority(t);
+  const settings = (name: string, by = authority) => {
+    const { certFile: tlsCert, keyFile: tlsKey, caFile: tlsCa } = by.issue(name);
+    return { tlsCert, tlsKey, tlsCa, insecure: false };
+  };
+  const loopback = { host: '127.0.0.1', port: 0 };
+  const harness = await Harness.start(undefined, serverCredentials(settings('controller'), loopback));
+  t.teardown(() => harness.stop());
+  const { address } = harness;
+  const [hv1, hv2] = ['hv1', 'hv2'].map((name) => channelCredentials(settings(name), loopback)) as [
+    ChannelCredentials,
+    ChannelCredentials,
+  ];
+  harness.agent('hv1', { credentials: hv1 });
+  harness.agent('hv2', { credentials: hv2, ip: '192.0.2.2' });
+  await waitFor(
+    'both are served',
+    () => [...harness.controller.nodes.values()].filter((each) => each.connected).length === 2,
+  );
+
+  const posing = await refusalOf(address, hv1, { chassis: 'hv2', agent_id: 'id-hv2' });
+  t.is(posing.code, status.PERMISSION_DENIED);
+  t.regex(posing.details, /the agent's certificate is not for chassis hv2/);
+  const other = await refusalOf(address, hv1, { chassis: 'hv1', agent_id: 'id-hv2' });
+  t.regex(other.details, /the agent does not serve chassis hv1/);
+
+  const ask = async (tls: Parameters<typeof fleetClient>[1]) => {
+    const client = fleetClient(parseListenAddress(address), tls);
+    try {
+      return outcomes(await all(client.ask({ log_level: {} })));
+    } finally {
+      client.close();
+    }
+  };
+  const unopened = 'its agent has not opened its relay to this controller yet';
+  t.deepEqual(await ask(settings('admin')), { hv1: unopened, hv2: unopened }, 'no relay was taken');
+  await t.throwsAsync(ask({ ...settings('admin', stranger), tlsCa: settings('admin').tlsCa }), {
+    code: 'unreachable',
+  });
+  await t.throwsAsync(ask(settings('admin', stranger)), { code: 'unreachable' });
 });

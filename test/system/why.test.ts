@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 
 import test from 'ava';
@@ -9,9 +9,15 @@ import { type CommandResult, run, runOk } from '../../testbed/process.js';
 import { waitFor } from '../../testbed/wait.js';
 import { type Network, openPair } from '../support/network.js';
 
-/** `iovn` with the agent's socket, as an operator of the hypervisor types it. */
+/** `iovn` that asks the agent, as an operator of the hypervisor types it. */
 function iovnOnNode({ stateFolder }: Hypervisor, ...args: string[]): Promise<CommandResult> {
-  return run([executable('iovn'), '--agent', path.join(stateFolder, 'agent.sock'), ...args]);
+  return run([executable('iovn'), '--state-dir', stateFolder, ...args]);
+}
+
+/** The files of a bundle, without the folder that all are in. */
+async function filesOf(bundle: string): Promise<readonly string[]> {
+  const names = (await runOk(['tar', '-tzf', bundle])).split('\n');
+  return names.map((name) => name.replace(/^[^/]*\//, '')).filter((name) => /[^/]$/.test(name));
 }
 
 /** A follower that runs until the test is over; `log()` is what it has printed. */
@@ -116,6 +122,10 @@ test.serial(
     t.is(mapping.status, 0, mapping.stderr);
     t.regex(mapping.stdout, /vm1 +sw0 +hv1 +\S+ +(tcx|clsact) +\d+ +\d+\/\d+ +l2-switch: ports/);
     t.is((await iovnOnNode(hypervisor, 'verify')).status, 0);
+    const bundle = path.join(hypervisor.stateFolder, 'own.tar.gz');
+    const made = await iovnOnNode(hypervisor, 'support-bundle', '-o', bundle);
+    t.deepEqual([made.status, made.stderr], [0, '']);
+    t.true((await filesOf(bundle)).includes('nodes/this-node/tables/ports.jsonl'));
     t.regex((await iovnOnNode(hypervisor, 'why', 'vm1')).stdout, /^ +- hv1 has no controller \(\S+\)/m);
     const modules = await iovnOnNode(hypervisor, 'modules', '--json');
     const [own] = JSON.parse(modules.stdout) as {
@@ -134,7 +144,7 @@ test.serial(
     const refused = await iovnOnNode(hypervisor, 'status');
     t.deepEqual(
       [refused.status, refused.stderr],
-      [2, 'iovn: only a controller can answer this: leave --agent away\n'],
+      [2, 'iovn: only a controller can answer this: leave --agent and --state-dir away\n'],
     );
   },
 );
@@ -142,9 +152,42 @@ test.serial(
 test.serial('the log says more when it is told to, and a node that is gone says since when', async (t) => {
   const { network } = await openPair(t);
   const { controller, hypervisor } = network;
-  t.regex((await controller.iovn('log-level')).stdout, /hv1 +info/);
-  t.regex((await controller.iovn('log-level', 'debug')).stdout, /hv1 +debug/);
+  t.regex((await controller.iovn('log-level')).stdout, /^controller +- +info\nagent +hv1 +info$/m);
+  t.regex((await controller.iovn('log-level', 'debug')).stdout, /^controller +- +debug\nagent +hv1 +debug$/m);
+  const monitored = follower(network, 'monitor', 'monitor', '--type', 'intent,applied', '--port', 'vm3');
   await network.plugVms(3);
+  await waitFor('new intent of a port is shown', () =>
+    / hv1 intent vm3 update \d+ changes it/.test(monitored.log()),
+  );
+  const shown = await controller.iovn('switch', 'show', 'sw0');
+  t.regex(shown.stdout, /^Ports +3, 3 of them up$/m);
+  t.regex(shown.stdout, /flood: broadcast and multicast +32768 +3 +vm1 vm2 vm3$/m);
+  const bundle = path.join(hypervisor.stateFolder, 'bundle.tar.gz');
+  const made = await controller.iovn('support-bundle', '-o', bundle);
+  t.deepEqual([made.status, made.stderr], [0, '']);
+  t.is(statSync(bundle).mode & 0o777, 0o600);
+  const files = await filesOf(bundle);
+  for (const name of [
+    'status.json',
+    'switches.json',
+    'about.json',
+    'settings.json',
+    'log.jsonl',
+    'metrics.txt',
+  ])
+    t.true(files.includes(`controller/${name}`), name);
+  for (const name of [
+    'ports.json',
+    'drops.json',
+    'verify.json',
+    'modules.json',
+    'kernel.json',
+    'log.jsonl',
+    'metrics.txt',
+  ])
+    t.true(files.includes(`nodes/hv1/${name}`), name);
+  for (const map of ['ports', 'destinations', 'tunnels', 'fdb', 'activations', 'port_counters', 'drops'])
+    t.true(files.includes(`nodes/hv1/tables/${map}.jsonl`), map);
   await waitFor('a message of level debug', () => hypervisor.agent.log().includes('"level":"debug"'));
   const top = await controller.iovn('top', '--once', '--json');
   t.deepEqual((JSON.parse(top.stdout) as { port: string }[]).map(({ port }) => port).sort(), [

@@ -1,6 +1,6 @@
 import { ServerCredentials } from '@grpc/grpc-js';
 
-import { silentLogger } from '../../../common/log.js';
+import { createLogger, silentLogger } from '../../../common/log.js';
 import { formatListenAddress } from '../../../common/listen-address.js';
 import { Controller } from '../../../controller/controller.js';
 import { Inspector } from '../../../controller/inspect.js';
@@ -68,7 +68,8 @@ export class Harness {
     const inspector = new Inspector({ controller, northbound, southbound });
     metrics.observe(() => inspector.snapshot());
     const listen = { host: '127.0.0.1', port: 0 };
-    const server = await startServer({ controller, inspector, listen, credentials, signal, log });
+    const self = { log: createLogger('controller', 'info', { write: () => undefined }), supportFiles: [] };
+    const server = await startServer({ controller, inspector, self, listen, credentials, signal, log });
     void controller.run();
     const address = formatListenAddress(server.address);
     const { nodes } = server;
