@@ -152,7 +152,9 @@ test.serial(
 test.serial('the log says more when it is told to, and a node that is gone says since when', async (t) => {
   const { network } = await openPair(t);
   const { controller, hypervisor } = network;
-  t.regex((await controller.iovn('log-level')).stdout, /^controller +- +info\nagent +hv1 +info$/m);
+  t.regex((await controller.iovn('log-level')).stdout, /^controller +- +debug\nagent +hv1 +info$/m);
+  const own = await controller.iovn('log-level', 'info', '--controller-only');
+  t.deepEqual([own.status, own.stdout.includes('agent')], [0, false]);
   t.regex((await controller.iovn('log-level', 'debug')).stdout, /^controller +- +debug\nagent +hv1 +debug$/m);
   const monitored = follower(network, 'monitor', 'monitor', '--type', 'intent,applied', '--port', 'vm3');
   await network.plugVms(3);
