@@ -31,8 +31,9 @@ import {
 import { relayMtu } from '../relay.js';
 import type { TunnelType } from '../tunnel-endpoints.js';
 
-const { ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL, ENETDOWN } = os.constants.errno;
+const { ENETUNREACH, EHOSTUNREACH, EACCES, EBUSY, EINVAL, ENETDOWN, EOPNOTSUPP, EPERM } = os.constants.errno;
 const noRouteErrnos = new Set([ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL, ENETDOWN]);
+const portIsTaken = "another device has its UDP port (Open vSwitch's, perhaps)";
 const sequence = 1;
 const bufferBytes = 64 * 1024;
 const maximumDumps = 5;
@@ -70,9 +71,23 @@ export function configureRelay(ifindex: Ifindex): void {
   request(`configure interface ${ifindex} as relay`, encodeConfigureRelay(sequence, ifindex, relay));
 }
 
+/** Of which the general hints would lead astray (EPERM, EBUSY: geneve_configure in the kernel). */
+const tunnelDeviceHints: ReadonlyMap<number, string> = new Map([
+  [EOPNOTSUPP, 'this kernel has no such devices'],
+  [EPERM, portIsTaken],
+  [EBUSY, portIsTaken],
+]);
+
 /** Makes one of the node's tunnel devices, down. Throws KernelError. */
 export function createTunnelDevice(name: string, type: TunnelType): void {
-  request(`create interface ${name} of type ${type}`, encodeCreateTunnelDevice(sequence, name, type));
+  const what = `create interface ${name} of type ${type}`;
+  try {
+    request(what, encodeCreateTunnelDevice(sequence, name, type));
+  } catch (error) {
+    const hint = error instanceof KernelError ? tunnelDeviceHints.get(error.errno) : undefined;
+    if (!(error instanceof KernelError) || hint === undefined) throw error;
+    throw new KernelError(error.code, error.errno, `cannot ${what}: ${hint}`, error.fields, error);
+  }
 }
 
 /** Sets one of the node's tunnel devices up. */

@@ -2,8 +2,8 @@ import { writeFileSync } from 'node:fs';
 
 import test, { type ExecutionContext } from 'ava';
 
-import { createTunnelDevice, raiseTunnelDevice } from '../../agent/netlink/requests.js';
-import { macBytes } from '../../common/addresses.js';
+import { createTunnelDevice, raiseTunnelDevice, readLinks } from '../../agent/netlink/requests.js';
+import { type Ifindex, macBytes } from '../../common/addresses.js';
 import {
   constants,
   ipFamily,
@@ -49,14 +49,7 @@ function padded(text: string): Uint8Array {
 }
 
 function nameOf(ifindex: number): string {
-  return (
-    runSync('ip', '-o', 'link')
-      .split('\n')
-      .flatMap((line) => {
-        const [, index, name] = /^(\d+): ([^:@]+)/.exec(line) ?? [];
-        return Number(index) === ifindex && name !== undefined ? [name] : [];
-      })[0] ?? ''
-  );
+  return readLinks().find((link) => link.ifindex === ifindex)?.name ?? '';
 }
 
 function openUnderlay(): void {
@@ -80,7 +73,7 @@ function open(t: ExecutionContext) {
   const device = findIfindex('iovn-geneve');
   harness.attach(device, 'geneve_ingress');
   raiseTunnelDevice(device);
-  harness.attach(findIfindex(nameOf(sw.deviceOf(1))), 'vif_ingress');
+  harness.attach(sw.deviceOf(1) as Ifindex, 'vif_ingress');
   const putTunnel = (name: Family, flags: number): void => {
     const { family, local, remote: other } = families[name];
     const value = { remote: padded(other), local: padded(local), type: tunnelType.TUNNEL_GENEVE, family };
@@ -114,7 +107,7 @@ function open(t: ExecutionContext) {
     harness.put('remote_members', { ...group, tunnel: 0 }, { nextTunnel: tunnel });
     harness.put('remote_members', { ...group, tunnel }, { nextTunnel: 0 });
   };
-  const underlayMac = runSync('cat', '/sys/class/net/u/address').trim();
+  const underlayMac = readLinks().find(({ name }) => name === 'u')?.mac ?? '';
   const vmEnd = sw.vmEndOf(1);
   return { sw, useTunnel, underlayMac, vmEnd, vmDevice: nameOf(vmEnd) };
 }
