@@ -91,7 +91,7 @@ export class Agent {
   async run(signal: AbortSignal): Promise<void> {
     const end = this.#endWith(signal);
     try {
-      await this.#core.serveMetrics(this.#options.settings.metrics, () => this.#health(), this.#life.signal);
+      await this.#core.serveMetrics(() => this.#health(), this.#life.signal);
       const session = this.#session.run(this.#life.signal);
       this.#working = this.#reconcile();
       await Promise.all([session, this.#working]);

@@ -52,7 +52,7 @@ static __always_inline bool is_own_advertisement(struct __sk_buff *skb, __u32 sl
 {
 	struct ip6_packet packet;
 	struct icmp6 icmp;
-	struct nd nd;
+	struct nd nd = {};
 
 	if (!load_ip6(skb, &packet) || !find_ip6_upper(skb, &packet) || !load_icmp6(skb, &packet, &icmp) ||
 	    icmp.type != ND_NEIGHBOUR_ADVERT || icmp.code != 0 || !load_nd(skb, &packet, &nd))

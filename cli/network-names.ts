@@ -3,7 +3,8 @@ import { Command } from 'commander';
 import { addOptions, resolveSettings } from '../common/config.js';
 import type { NameKind } from './completion.js';
 import { Connection, connectionOptions } from './connection.js';
-import { collect, type NodeClient } from './node-client.js';
+import { collect } from '../inspect/node-answers.js';
+import type { NodeClient } from './node-client.js';
 
 /** Nobody waits longer for a proposal. */
 const defaultPatienceMs = 1500;

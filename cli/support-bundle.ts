@@ -13,7 +13,8 @@ import type { SupportPart } from '../generated/proto/iovn/v1/SupportPart.js';
 import { type CommandOutput, exitCodes } from './commands.js';
 import type { InspectClient } from './inspect-client.js';
 import { formatJson, toJson, toPlain } from './json.js';
-import { collect, type NodeClient } from './node-client.js';
+import { collect } from '../inspect/node-answers.js';
+import type { NodeClient } from './node-client.js';
 import { askNodes } from './node-commands.js';
 import { redact } from './redact.js';
 

@@ -11,7 +11,12 @@ import type { NodeRelayHandlers } from '../generated/proto/iovn/v1/NodeRelay.js'
 import type { Controller } from './controller.js';
 import { type Inspector, inspectHandlers } from './inspect.js';
 import type { NodeAsker } from '../inspect/node-answers.js';
-import { type ControllerSelf, type FindNodes, fleetInspectHandlers, nodeAsker } from './relay/fleet-inspect.js';
+import {
+  type ControllerSelf,
+  type FindNodes,
+  fleetInspectHandlers,
+  nodeAsker,
+} from './relay/fleet-inspect.js';
 import { NodeLinks } from './relay/node-links.js';
 import { serveAgent } from './sessions.js';
 

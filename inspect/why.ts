@@ -120,9 +120,14 @@ function problemsOf({ status, found, silent }: PortFacts): readonly string[] {
 }
 
 /** Of where the node has its intent from. */
-function sourceProblems(node: string, { controller_state: state, controller_error: error }: NodePorts): readonly string[] {
+function sourceProblems(
+  node: string,
+  { controller_state: state, controller_error: error }: NodePorts,
+): readonly string[] {
   if (state === 'standalone') return error === '' ? [] : [error];
-  return state === 'connected' ? [] : [`${node} has no controller (${state}): it keeps to what it was last told`];
+  return state === 'connected'
+    ? []
+    : [`${node} has no controller (${state}): it keeps to what it was last told`];
 }
 
 type Pair = readonly [name: string, value: string];

@@ -33,7 +33,7 @@ export function* programMapEntries(plane: ReadablePlane, map: ProgramMap): Gener
     case 'drops':
       yield* perSlot(plane, ({ drops }) =>
         Object.fromEntries(
-          drops.flatMap((count, reason) =>
+          Array.from(drops).flatMap((count, reason) =>
             count === 0n ? [] : [[dropReasons[reason]?.name ?? String(reason), count]],
           ),
         ),

@@ -401,7 +401,10 @@ test('what a port at several places sends to other nodes goes by tunnels, also w
     const intent = intentOf([port('lp1', 1, 'hv1', more), port('lp2', 2, 'hv2'), localnet], hosts);
     const interfaces = [vif('lp1', 5)];
     const uplink = { interfaceName: 'eth1', device: makeLink('eth1', 6), awaits: [] };
-    const localPorts = [...findLocalPorts(intent, interfaces, 'hv1'), ...localPort(intent, localnet, uplink, '')];
+    const localPorts = [
+      ...findLocalPorts(intent, interfaces, 'hv1'),
+      ...localPort(intent, localnet, uplink, ''),
+    ];
     const slots = new Map<SlotKey, number>([
       ['7/1', 1],
       ['7/9', 2],
