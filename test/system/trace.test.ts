@@ -18,7 +18,7 @@ import {
   portSecurityColumn,
 } from '../differential/network.js';
 import { Network } from '../support/network.js';
-import { broadcast, ethernet, raw } from '../support/packets.js';
+import { broadcast, ethernet, ipv4, udp } from '../support/packets.js';
 
 //   vm1 ── hv1 ── underlay ── hv2 ── vm2
 //   vm3 ─┘
@@ -88,6 +88,15 @@ async function traceAll(network: Network, frames: readonly Uint8Array[]): Promis
   return JSON.parse(stdout) as Trace[];
 }
 
+/** What vm1 may send, and everybody gets. */
+function toEverybody(text: string): Uint8Array {
+  const datagram = udp({ source: 7, destination: 7 }, Buffer.from(text));
+  return ethernet(
+    { source: ownMac(0), destination: broadcast },
+    ipv4({ source: ownIp4(0), destination: '255.255.255.255' }, datagram),
+  );
+}
+
 /** Traces random frames of vm1, then sends them, and compares who gets what. */
 async function agreesWithWire(
   t: ExecutionContext,
@@ -97,7 +106,7 @@ async function agreesWithWire(
 ): Promise<void> {
   const seed = randomInt(2 ** 30);
   t.log(`${program}: seed ${seed}`);
-  const marker = ethernet({ source: ownMac(0), destination: broadcast }, raw(0x88b5, Buffer.from(program)));
+  const marker = toEverybody(program);
   const frames = randomFrames(seed);
   const traces = await traceAll(network, [...frames, marker]);
   const told = (vm: Vm): readonly string[] => {
@@ -189,9 +198,8 @@ test.serial('a packet is traced from node to node, and nothing of it is left beh
   await agreesWithWire(t, network, [vm1, vm2, vm3], 'tunnel_ingress');
 
   for (const hypervisor of [hv1, hv2]) await useVxlan(hypervisor);
-  const across = ethernet({ source: ownMac(0), destination: broadcast }, raw(0x88b5, new Uint8Array(46)));
   await waitFor('the tunnel is VXLAN', async () => {
-    const [trace] = await traceAll(network, [across]);
+    const [trace] = await traceAll(network, [toEverybody('vxlan')]);
     return trace?.hops.some(({ program }) => program === 'vxlan_ingress') === true;
   });
   await network.sync();
