@@ -5,7 +5,7 @@ import { byLabel, counted, stateTexts } from './text.js';
 const maximumShown = 50;
 
 /**
- * The ports that have all the words in their names, their switch's names, addresses, uuids or node's name, first those that are
+ * The ports that have all the words in their names, their switch's names, addresses or node's name, or begin a uuid, first those that are
  * called just so; undefined when nothing is searched.
  *
  * @param {Topology} topology
@@ -19,9 +19,20 @@ export function findPorts(topology, text) {
   return topology.ports
     .filter((port) => {
       const haystack = haystackOf(port, switches.get(port.switch));
-      return words.every((word) => haystack.includes(word));
+      const uuids = [port.uuid, port.switch];
+      return words.every((word) => haystack.includes(word) || uuids.some((uuid) => begins(uuid, word)));
     })
     .sort((a, b) => Number(isCalled(b, text)) - Number(isCalled(a, text)) || byLabel(a, b));
+}
+
+/**
+ * Fewer digits are found in any uuid.
+ *
+ * @param {string} uuid
+ * @param {string} word
+ */
+function begins(uuid, word) {
+  return word.length >= 8 && uuid.startsWith(word);
 }
 
 /**
@@ -38,8 +49,8 @@ function isCalled({ name, neutron_name: alias, addresses }, text) {
  * @param {TopologySwitch | undefined} owner
  */
 function haystackOf(port, owner) {
-  const own = [port.name, port.neutron_name, port.uuid, port.node, ...port.addresses];
-  const ofSwitch = owner === undefined ? [] : [owner.name, owner.neutron_name, owner.uuid];
+  const own = [port.name, port.neutron_name, port.node, ...port.addresses];
+  const ofSwitch = owner === undefined ? [] : [owner.name, owner.neutron_name];
   return [...own, ...ofSwitch].join('\n').toLowerCase();
 }
 
