@@ -22,6 +22,8 @@ enum {
 	/* Open vSwitch's range of source ports. */
 	TUNNEL_PORT_MIN = 32768,
 	TUNNEL_PORT_MAX = 61000,
+	/* VLAN tags that a frame beside which the kernel keeps one may have in all. */
+	EMBEDDED_TAGS = 3,
 	IP4_VERSION_AND_LENGTH = 0x45,
 	IP4_DONT_FRAGMENT = 0x4000,
 	ECN_MASK = 3,
@@ -179,22 +181,36 @@ static __always_inline long store_geneve(struct __sk_buff *skb, __u32 offset, co
 	return bpf_skb_store_bytes(skb, offset, &packet, sizeof(packet), 0);
 }
 
-/* A VLAN tag that the kernel keeps beside the frame is put into it, where the other end looks for it. */
-static __always_inline bool embed_vlan_tag(struct __sk_buff *skb, struct ethernet *ethernet)
+/* The VLAN tag that the kernel keeps beside the frame is put into it, where the other end looks for it. When it is taken from there
+ * the next one comes out of the frame into its place: so all are taken, and put back together. False for more than EMBEDDED_TAGS. */
+__noinline int embed_vlan_tags(struct __sk_buff *skb, struct ethernet *ethernet)
 {
 	struct {
 		struct ethernet ethernet;
-		struct vlan_tag tag;
-	} tagged = { .ethernet = *ethernet };
+		struct vlan_tag tags[EMBEDDED_TAGS];
+	} tagged = {};
+	__be16 *type = &tagged.ethernet.type;
+	__u32 length = 0;
 
-	if (!skb->vlan_present)
+	if (!ethernet)
+		return false;
+	for (int tag = 0; tag < EMBEDDED_TAGS && skb->vlan_present; tag++) {
+		*type = skb->vlan_proto;
+		tagged.tags[tag].tci = bpf_htons(skb->vlan_tci);
+		type = &tagged.tags[tag].type;
+		length += sizeof(struct vlan_tag);
+		if (bpf_skb_vlan_pop(skb) != 0)
+			return false;
+	}
+	if (length == 0)
 		return true;
-	tagged.ethernet.type = skb->vlan_proto;
-	tagged.tag.tci = bpf_htons(skb->vlan_tci);
-	tagged.tag.type = ethernet->type;
+	if (skb->vlan_present || !load(skb, 0, ethernet, sizeof(*ethernet)))
+		return false;
+	*type = ethernet->type;
+	__builtin_memcpy(&tagged.ethernet, ethernet, 2 * ETH_ADDRESS_LENGTH);
 	ethernet->type = tagged.ethernet.type;
-	return bpf_skb_vlan_pop(skb) == 0 && bpf_skb_change_head(skb, sizeof(tagged.tag), 0) == 0 &&
-	       bpf_skb_store_bytes(skb, 0, &tagged, sizeof(tagged), 0) == 0;
+	return bpf_skb_change_head(skb, length, 0) == 0 &&
+	       bpf_skb_store_bytes(skb, 0, &tagged, sizeof(struct ethernet) + length, 0) == 0;
 }
 
 static __always_inline bool is_tcp(struct __sk_buff *skb, __be16 ethertype)
@@ -242,7 +258,7 @@ __noinline int encapsulate(struct __sk_buff *skb, const struct tunnel *tunnel, c
 		return NEEDS_SEGMENTING;
 	class = outer_traffic_class(traffic_class(skb, network_offset(skb), type));
 	hash = bpf_get_hash_recalc(skb);
-	if (!load(skb, 0, &ethernet, sizeof(ethernet)) || !embed_vlan_tag(skb, &ethernet))
+	if (!load(skb, 0, &ethernet, sizeof(ethernet)) || !embed_vlan_tags(skb, &ethernet))
 		return NOT_ENCAPSULATED;
 	result = make_room(skb, tunnel, &ethernet);
 	if (result != ENCAPSULATED)

@@ -100,7 +100,7 @@ static __always_inline bool first_tunnel_headers(struct remote_flood *flood, con
 	__u32 hash = bpf_get_hash_recalc(skb);
 
 	flood->class = outer_traffic_class(traffic_class(skb, network_offset(skb), flood->ethertype));
-	if (!load(skb, 0, &ethernet, sizeof(ethernet)) || !embed_vlan_tag(skb, &ethernet) ||
+	if (!load(skb, 0, &ethernet, sizeof(ethernet)) || !embed_vlan_tags(skb, &ethernet) ||
 	    bpf_skb_change_head(skb, tunnel_overhead(tunnel) + ETH_HLEN, 0) != 0)
 		return false;
 	flood->family = tunnel->family;

@@ -24,10 +24,12 @@ import {
   mac,
   type Payload,
   raw,
+  tagged,
   tcp,
   type Transport,
   udp,
   uint16,
+  type VlanTag,
 } from '../support/packets.js';
 import { createDevice, enterPrivateNamespaces } from '../support/private-namespace.js';
 import { type Run, verdicts } from './harness.js';
@@ -211,6 +213,49 @@ function expectedOuter(frame: Uint8Array, sent: GeneveOptions, overlay: Overlay)
   expected.set([0, 0], overlay.overhead - 24 + 6);
   return expected;
 }
+
+/** The first is beside the packet when the program makes a tunnel packet of it, as it is when a device has received it. */
+const tagStacks: Readonly<Record<string, readonly VlanTag[]>> = {
+  'one tag': [{ tci: 0xa005 }],
+  'two tags': [{ etherType: 0x88a8, tci: 99 }, { tci: 0x6007 }],
+  'three tags': [{ etherType: 0x88a8, tci: 99 }, { tci: 7 }, { tci: 8 }],
+};
+
+/** Port 1 is a nested one: taking its tag off leaves the next beside the packet. */
+function openNestedPassthru(t: ExecutionContext, overlay?: Overlay) {
+  const { sw } = open(t, overlay);
+  const port = { datapathKey, portKey: 11, ifindex: sw.deviceOf(1), vlanId: 42, localnetSlot: 0 };
+  const flags = portFlags.PORT_ENABLED | portFlags.PORT_VLAN_PASSTHRU;
+  sw.harness.put('ports', 1, { ...port, flags });
+  sw.harness.put('ports_by_interface', { ifindex: port.ifindex, vlanId: port.vlanId }, 1);
+  return { sw, send: (frame: Uint8Array): Run => sw.send(1, tagged(frame, { tci: port.vlanId })) };
+}
+
+for (const [underlay, overlay] of Object.entries(overlays)) {
+  for (const [what, stack] of Object.entries(tagStacks)) {
+    test(`${what} cross a tunnel over ${underlay} inside the frame, in order`, (t) => {
+      const { send } = openNestedPassthru(t, overlay);
+      const keysTo = (to: number): GeneveOptions => ({ vni: datapathKey, from: 11, to });
+      for (const payload of [ping4, ping6, question]) {
+        const unicast = tagged(ethernet({ source: macOf(1), destination: remote.mac }, payload), ...stack);
+        const { verdict, packet } = send(unicast);
+        t.is(verdict, verdicts.redirect);
+        t.deepEqual(withoutHash(packet, overlay), expectedOuter(unicast, keysTo(remote.key), overlay));
+
+        const flooded = tagged(ethernet({ source: macOf(1), destination: broadcast }, payload), ...stack);
+        const copy = withoutHash(send(flooded).packet, overlay);
+        t.deepEqual(copy, expectedOuter(flooded, keysTo(constants.MULTICAST_FLOOD), overlay));
+      }
+    });
+  }
+}
+
+test('with more than three tags a frame does not cross', (t) => {
+  const { sw, send } = openNestedPassthru(t);
+  const frame = ethernet({ source: macOf(1), destination: remote.mac }, ping4);
+  t.is(send(tagged(frame, { tci: 1 }, { tci: 2 }, { tci: 3 }, { tci: 4 })).verdict, verdicts.drop);
+  t.deepEqual(sw.harness.drops(1), { tunnel_failed: 1 });
+});
 
 test('a group key reaches the local members, the sender excepted, and nobody by tunnel', (t) => {
   const { sw, arrive } = open(t);
