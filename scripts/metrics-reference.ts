@@ -8,7 +8,7 @@ import path from 'node:path';
 import { type MetricObject, Registry } from 'prom-client';
 
 import { addFdbMetrics } from '../agent/fdb/fdb-metrics.js';
-import { addCollectedMetrics, createObserver } from '../agent/metrics.js';
+import { addCollectedMetrics, addConnectionMetrics, createObserver } from '../agent/metrics.js';
 import { PortMetrics } from '../agent/port-metrics.js';
 import type { CounterFamily } from '../common/exposition.js';
 import { packageRoot } from '../common/package-root.js';
@@ -22,8 +22,8 @@ function unused(): never {
 function agentRegistry(): Registry {
   const registry = new Registry();
   createObserver(registry);
-  const sources = { reconciler: unused, database: unused, controller: unused };
-  addCollectedMetrics(registry, sources);
+  addCollectedMetrics(registry, { reconciler: unused });
+  addConnectionMetrics(registry, { databaseState: unused, controller: unused });
   addFdbMetrics(registry, { capacity: 0 }, unused);
   return registry;
 }
