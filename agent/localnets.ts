@@ -1,4 +1,5 @@
 import type { Ifindex } from '../common/addresses.js';
+import { constants } from '../generated/bpf/layouts.js';
 import type { Intent, PortIntent } from './intent.js';
 import type { Link } from './links.js';
 import { compareText, type LocalPort, localPort } from './local-ports.js';
@@ -28,17 +29,38 @@ function notFound({ name, networkName }: PortIntent, reason: string | undefined)
   return `${message}: ${reason ?? missing}`;
 }
 
-/** What is told apart on one uplink only by its VLAN. */
-class Places {
-  readonly #holders = new Map<string, string>();
+type Place = Pick<PluggedPort, 'device' | 'vlanId'>;
 
-  /** Whose the place is already; undefined when it has become this port's. */
-  take({ ifindex, name: uplink }: Link, { name, tag }: PortIntent): string | undefined {
-    const place = `${ifindex}/${tag}`;
-    const holder = this.#holders.get(place);
-    if (holder === undefined) this.#holders.set(place, name);
-    const what = tag === 0 ? 'what is untagged' : `tag ${tag}`;
-    return holder === undefined ? undefined : `${what} on ${uplink} is ${holder}'s`;
+function placeKey({ device, vlanId }: Place): string {
+  return `${device.ifindex}/${vlanId}`;
+}
+
+/** Localnet ports with the same uplink and VLAN, by slot: what comes there is for all of them, and what one sends for the others. */
+export function localnetsByPlace(plugged: readonly PluggedPort[]): (place: Place) => readonly PluggedPort[] {
+  const places = new Map<string, PluggedPort[]>();
+  const localnets = plugged.filter(({ port }) => port.type === 'localnet');
+  for (const each of localnets.toSorted((a, b) => a.slot - b.slot)) {
+    const key = placeKey(each);
+    places.set(key, [...(places.get(key) ?? []), each]);
+  }
+  return (place) => places.get(placeKey(place)) ?? [];
+}
+
+/** Who has which VLAN of which uplink: ports of different switches, as a switch with two would send everything to itself. */
+class Places {
+  readonly #holders = new Map<string, PortIntent[]>();
+
+  /** Why the place can't be this port's, too; undefined when it is. */
+  take(device: Link, port: PortIntent): string | undefined {
+    const key = placeKey({ device, vlanId: port.tag });
+    const holders = this.#holders.get(key) ?? [];
+    const rival = holders.find(({ switchId }) => switchId === port.switchId);
+    const what = `${port.tag === 0 ? 'what is untagged' : `tag ${port.tag}`} on ${device.name}`;
+    if (rival !== undefined) return `${what} is ${rival.name}'s of the same switch`;
+    if (holders.length === constants.MAX_LOCALNETS_OF_PLACE)
+      return `${what} is that of ${holders.length} other switches, which is the most there can be`;
+    this.#holders.set(key, [...holders, port]);
+    return undefined;
   }
 }
 

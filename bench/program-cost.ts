@@ -52,7 +52,16 @@ function addressOf(port: number, entry: number): string {
 function addPort(harness: BpfHarness, port: number, ifindex: number, entries: number): void {
   const ownMac = macBytes(mac(macOf(port)));
   const flags = portFlags.PORT_ENABLED | portFlags.PORT_SECURITY;
-  harness.put('ports', port, { datapathKey, portKey: port, ifindex, flags, vlanId: 0, localnetSlot: 0 });
+  harness.put('ports', port, {
+    datapathKey,
+    portKey: port,
+    ifindex,
+    flags,
+    vlanId: 0,
+    sharers: 0,
+    localnetSlot: 0,
+    nextSharer: 0,
+  });
   harness.put('destinations', { datapathKey, mac: ownMac }, { portKey: port, slot: port });
   harness.put('allowed_macs', { slot: port, mac: ownMac }, { flags: allowedMacFlags.ALLOWED_IP4 });
   for (let entry = 0; entry < entries; entry++) {

@@ -56,13 +56,14 @@ static __always_inline bool load_outer_ip6(struct __sk_buff *skb, struct outer *
 	return true;
 }
 
-/* Whether it is a Geneve packet to this node. Behind a VLAN tag is another network than the interface's own. */
+/* Whether it is a Geneve packet to this node. Behind a VLAN tag is another network than the interface's own, and what one of the
+ * node's switches passes to another has not come from the underlay. */
 static __always_inline bool is_for_us(struct __sk_buff *skb, struct outer *outer)
 {
 	struct udphdr udp;
 	bool is_udp;
 
-	if (skb->vlan_present)
+	if (skb->vlan_present || is_for_sharer(skb->mark))
 		return false;
 	outer->source.type = outer->destination.type = TUNNEL_GENEVE;
 	is_udp = skb->protocol == bpf_htons(ETH_P_IP)	? load_outer_ip4(skb, outer)

@@ -49,6 +49,7 @@ static __always_inline int copy_to(struct __sk_buff *skb, __u32 slot, const stru
 	trace(skb, TRACE_DELIVER, slot, to->ifindex);
 	if (send_copy(skb, to->ifindex, 0) != 0)
 		verdict = DROP_DELIVERY_FAILED;
+	share_sent(skb, slot, to);
 	*intact = pop_port_tag(skb, to);
 	return verdict;
 }

@@ -3,7 +3,8 @@
 
 /* tc ingress of an uplink: what comes from a physical network for the switches whose localnet ports are on it. The interface
  * stays the host's: what is addressed to the host, or to nobody here, passes untouched; what is for everybody goes to the
- * switch in copies. As in OVN nothing goes back to where it came from, nothing from here into a tunnel, and queries are
+ * switch in copies. Where several switches share an uplink and a VLAN, the program runs once for each, with copies that it sends
+ * to itself; so does what one of them sends there (deliver.h). As in OVN nothing goes back to where it came from, nothing from here into a tunnel, and queries are
  * not answered: whoever is on the physical network asks the owner. */
 
 #include "l2_switch.h"
@@ -14,24 +15,45 @@ struct outer_tag {
 	__u16 tci;
 };
 
+/* The slot of the localnet port that has the frame's VLAN, or of that without one; of several the one that is asked first. */
+static __always_inline const __u32 *find_localnet_slot(struct __sk_buff *skb, __u16 vlan_id)
+{
+	struct interface_key key = { .ifindex = skb->ifindex, .vlan_id = vlan_id };
+	const __u32 *slot = bpf_map_lookup_elem(&ports_by_interface, &key);
+
+	if (!slot && vlan_id != 0) {
+		key.vlan_id = 0;
+		slot = bpf_map_lookup_elem(&ports_by_interface, &key);
+	}
+	return slot;
+}
+
 /* The localnet port of the frame's VLAN; one without a VLAN takes frames without a tag or with a priority only, and any
- * tag where its switch lets tags pass. NULL when there is none. */
+ * tag where its switch lets tags pass. NULL when there is none. Other switches' ports there get a copy first. */
 static __always_inline const struct port *find_localnet(struct __sk_buff *skb, __u32 *slot)
 {
-	struct interface_key key = { .ifindex = skb->ifindex, .vlan_id = outer_vlan_id(skb) };
-	const __u32 *found = bpf_map_lookup_elem(&ports_by_interface, &key);
-	bool is_foreign = !found && key.vlan_id != 0;
+	__u16 vlan_id = outer_vlan_id(skb);
+	bool is_copy = is_for_sharer(skb->mark);
+	__u32 left = 0;
+	const __u32 *found;
 	const struct port *port;
 
-	if (is_foreign) {
-		key.vlan_id = 0;
-		found = bpf_map_lookup_elem(&ports_by_interface, &key);
+	if (is_copy) {
+		*slot = skb->mark & SHARER_MARK_SLOT;
+		left = (skb->mark & ~SHARER_MARK_MASK) >> SHARER_MARK_COUNT_SHIFT;
+	} else {
+		found = find_localnet_slot(skb, vlan_id);
+		if (!found)
+			return NULL;
+		*slot = *found;
 	}
-	if (!found)
+	port = bpf_map_lookup_elem(&ports, slot);
+	if (!port || !(port->flags & PORT_LOCALNET) || port->ifindex != skb->ifindex)
 		return NULL;
-	*slot = *found;
-	port = bpf_map_lookup_elem(&ports, found);
-	if (!port || !(port->flags & PORT_LOCALNET) || (is_foreign && !(port->flags & PORT_VLAN_PASSTHRU)))
+	left = is_copy ? left - 1 : port->sharers;
+	if (left != 0 && !pass_to_sharers(skb, *slot, left))
+		count_drop(skb, *slot, DROP_DELIVERY_FAILED);
+	if (port->vlan_id != vlan_id && (port->vlan_id != 0 || !(port->flags & PORT_VLAN_PASSTHRU)))
 		return NULL;
 	return port;
 }
@@ -124,8 +146,11 @@ static __always_inline int copy_to_members(struct __sk_buff *skb, const struct p
 	return flood.failure;
 }
 
+/* But for a copy for another switch: the host has had the frame itself, or its own node has sent it. */
 static __always_inline int leave_to_host(struct __sk_buff *skb, __u32 slot)
 {
+	if (is_for_sharer(skb->mark))
+		return TC_ACT_SHOT;
 	trace(skb, TRACE_TO_HOST, slot, 0);
 	return TC_ACT_UNSPEC;
 }

@@ -30,6 +30,8 @@ enum {
 	SEVERAL_PLACES = 65535,
 	/* From this bit on struct port.flags has which of the TUNNEL_SOURCES the port's tunnel packets come from. */
 	PORT_SOURCE_SHIFT = 29,
+	/* Localnet ports that may have the same uplink and VLAN: their number is in 4 bits of a mark (deliver.h). */
+	MAX_LOCALNETS_OF_PLACE = 16,
 	/* With an enum ip_family in struct allowed_address_key.family: not an address that port security lists, but one for which a
 	 * gratuitous ARP or an advertisement activates the port (activation.h). */
 	ACTIVATING_FAMILY = 0x80,
@@ -60,11 +62,14 @@ struct port {
 	__u32 ifindex;
 	__u32 flags;        /* enum port_flags, and from PORT_SOURCE_SHIFT on a tunnel source */
 	__u16 vlan_id;      /* of a nested or localnet port: frames to it get this tag; 0 = none */
-	__u16 pad;
+	/* Other localnet ports of the node, each of another switch, with the same uplink and VLAN: those behind one another by
+	 * next_sharer, and behind the last the first. */
+	__u16 sharers;
 	/* Of the localnet port by which the switch reaches its ports on other nodes; 0 = it has none here, they are reached by tunnels. */
 	__u32 localnet_slot;
+	__u32 next_sharer; /* its slot; 0 = it shares with nobody */
 };
-_Static_assert(sizeof(struct port) == 24, "struct port");
+_Static_assert(sizeof(struct port) == 28, "struct port");
 
 /* Key of map `ports_by_interface`: where a frame comes from. */
 struct interface_key {

@@ -10,7 +10,7 @@ import {
   portFlags,
 } from '../../generated/bpf/layouts.js';
 import type { PortIntent } from '../intent.js';
-import { localnetsByDatapath } from '../localnets.js';
+import { localnetsByDatapath, localnetsByPlace } from '../localnets.js';
 import type { ResourceProblem } from '../resources.js';
 import {
   hexKey,
@@ -56,10 +56,17 @@ function flagsOf({ port, device, vlanPassthru, awaits }: PluggedPort): number {
   return flags;
 }
 
+/** Its slot, 0 where there is no other: behind the last is the first. */
+function nextOf(plugged: PluggedPort, sharers: readonly PluggedPort[]): number {
+  if (sharers.length < 2) return 0;
+  return (sharers[sharers.indexOf(plugged) + 1] ?? sharers[0])?.slot ?? 0;
+}
+
 function portEntries(
   plugged: PluggedPort,
   tunnelPlan: TunnelPlan,
   localnets: ReadonlyMap<number, PluggedPort>,
+  sharers: readonly PluggedPort[],
 ): TableEntry[] {
   const { port, datapathKey, device, vlanId, slot } = plugged;
   const owner = portRef(port);
@@ -69,16 +76,18 @@ function portEntries(
     ifindex: device.ifindex,
     flags: flagsOf(plugged) + sourceOf(plugged, tunnelPlan) * 2 ** constants.PORT_SOURCE_SHIFT,
     vlanId,
+    sharers: Math.max(sharers.length - 1, 0),
     // As in OVN, what a port at several places sends goes to ports on other nodes by tunnels: the physical network would take it to
     // move from place to place.
     localnetSlot: isAtSeveralPlaces(plugged, slot, tunnelPlan) ? 0 : (localnets.get(datapathKey)?.slot ?? 0),
+    nextSharer: nextOf(plugged, sharers),
   });
   return [
     { table: 'ports', key: hexKey(encodeUint32(slot)), value, owner },
     {
       table: 'ports_by_interface',
       key: hexKey(encodeInterfaceKey({ ifindex: device.ifindex, vlanId })),
-      value: encodeUint32(slot),
+      value: encodeUint32(sharers[0]?.slot ?? slot),
       owner,
     },
   ];
@@ -183,7 +192,11 @@ export const l2Switch: IoModule = {
     const { entries, problems } = destinations(input);
     const lists = groupsOf(input).flatMap(listEntries);
     const localnets = localnetsByDatapath(input.plugged);
-    const ports = input.plugged.flatMap((each) => portEntries(each, input.tunnelPlan, localnets));
+    const sharersOf = localnetsByPlace(input.plugged);
+    const ports = input.plugged.flatMap((each) => {
+      const sharers = each.port.type === 'localnet' ? sharersOf(each) : [];
+      return portEntries(each, input.tunnelPlan, localnets, sharers);
+    });
     return { entries: [...ports, ...entries, ...lists], problems };
   },
 };

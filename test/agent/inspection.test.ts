@@ -164,9 +164,18 @@ test('entries are shown with names, addresses and flags as people write them', (
   t.is(
     valueText(
       'ports',
-      encodePort({ datapathKey: 7, portKey: 1, ifindex: 5, flags, vlanId: 0, localnetSlot: 0 }),
+      encodePort({
+        datapathKey: 7,
+        portKey: 1,
+        ifindex: 5,
+        flags,
+        vlanId: 0,
+        sharers: 0,
+        localnetSlot: 0,
+        nextSharer: 0,
+      }),
     ),
-    '{"datapathKey":7,"portKey":1,"ifindex":5,"flags":["port_enabled","port_security",1073741824],"vlanId":0,"localnetSlot":0}',
+    '{"datapathKey":7,"portKey":1,"ifindex":5,"flags":["port_enabled","port_security",1073741824],"vlanId":0,"sharers":0,"localnetSlot":0,"nextSharer":0}',
   );
   t.is(
     valueText('fdb', encodeFdbEntry({ portKey: 1, slot: 2, seenNs: 3n })),
@@ -249,7 +258,16 @@ test('a map is read in pieces, up to a limit, and one that is not there is named
   const entries = new Map(
     Array.from({ length: 1200 }, (_, slot) => [
       Buffer.from(Uint32Array.of(slot).buffer).toString('hex'),
-      encodePort({ datapathKey: 1, portKey: slot, ifindex: 1, flags: 0, vlanId: 0, localnetSlot: 0 }),
+      encodePort({
+        datapathKey: 1,
+        portKey: slot,
+        ifindex: 1,
+        flags: 0,
+        vlanId: 0,
+        sharers: 0,
+        localnetSlot: 0,
+        nextSharer: 0,
+      }),
     ]),
   );
   kernel.tables.set('ports', entries);

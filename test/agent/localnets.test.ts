@@ -1,7 +1,7 @@
 import test from 'ava';
 
 import type { Ifindex } from '../../common/addresses.js';
-import { decodePort, portFlags } from '../../generated/bpf/layouts.js';
+import { constants, decodePort, portFlags } from '../../generated/bpf/layouts.js';
 import type { Link } from '../../agent/links.js';
 import { computeDesired } from '../../agent/desired.js';
 import { findLocalnets } from '../../agent/localnets.js';
@@ -80,12 +80,13 @@ const uplinks: Uplinks = new Map([
 ]);
 const switches = [switchResource('sw0', 1), switchResource('sw1', 2)];
 
-test('localnet ports are where their network is, and told apart by their VLAN', (t) => {
+test('localnet ports are where their network is, and those of a switch told apart by their VLAN', (t) => {
   const intent = makeIntent(
     ...switches,
     localnet('a', 1),
     localnet('b', 2, { tag: 5 }),
-    localnet('c', 3, { switch: 'sw1', tag: 5 }),
+    localnet('c', 3, { tag: 5 }),
+    localnet('c2', 3, { switch: 'sw1', tag: 5 }),
     localnet('d', 4, { network_name: 'elsewhere' }),
     localnet('e', 5, { network_name: 'broken' }),
     localnet('f', 6, { network_name: '' }),
@@ -94,11 +95,11 @@ test('localnet ports are where their network is, and told apart by their VLAN', 
   const { ports, problems } = findLocalnets(intent, uplinks);
   t.deepEqual(
     ports.map(({ port, device, vlanId }) => `${port.name} ${device.name} ${vlanId}`),
-    ['a eth1 0', 'b eth1 5'],
+    ['a eth1 0', 'b eth1 5', 'c2 eth1 5'],
   );
   const found = Object.fromEntries(problems.map(({ name, code, message }) => [name, `${code}: ${message}`]));
   t.deepEqual(Object.keys(found), ['c', 'd', 'e']);
-  t.is(found['c'], "invalid: tag 5 on eth1 is b's");
+  t.is(found['c'], "invalid: tag 5 on eth1 is b's of the same switch");
   t.regex(
     found['d'] ?? '',
     /^no_uplink: bridge not found for localnet port 'd' with network name 'elsewhere'/,
@@ -106,6 +107,43 @@ test('localnet ports are where their network is, and told apart by their VLAN', 
   t.regex(found['e'] ?? '', /br-x has no port/);
   const [first] = findLocalnets(intent, uplinks, new Set([eth1.ifindex])).problems;
   t.regex(first?.message ?? '', /eth1 is the interface of another logical port/);
+});
+
+test('switches that share an uplink and a VLAN pass frames on in a circle, as many as there may be', (t) => {
+  const numbers = Array.from({ length: constants.MAX_LOCALNETS_OF_PLACE + 1 }, (_, index) => index + 1);
+  const intent = makeIntent(
+    ...numbers.map((number) => switchResource(`many${number}`, number)),
+    ...numbers.map((number) =>
+      localnet(`ln${String(number).padStart(2, '0')}`, 2, { switch: `many${number}`, tag: 5 }),
+    ),
+    localnet('alone', 3, { switch: 'many1', tag: 6 }),
+  );
+  const { ports: localPorts, problems } = findLocalnets(intent, uplinks);
+  t.deepEqual(
+    problems.map(({ name, code, message }) => `${name} ${code} ${message}`),
+    ['ln17 invalid tag 5 on eth1 is that of 16 other switches, which is the most there can be'],
+  );
+  const slots = new Map(localPorts.map(({ key, datapathKey, vlanId }) => [key, vlanId * 100 - datapathKey]));
+  const { tables } = computeDesired(intent, [], localPorts, slots);
+  const bySlot = new Map(
+    [...(tables.get('ports') ?? [])].map(([key, value]) => [
+      Buffer.from(key, 'hex').readUInt32LE(),
+      decodePort(value),
+    ]),
+  );
+  const alone = bySlot.get(599);
+  t.deepEqual([alone?.sharers, alone?.nextSharer], [0, 0]);
+  const entries = [...(tables.get('ports_by_interface')?.values() ?? [])].map((value) =>
+    Buffer.from(value).readUInt32LE(),
+  );
+  t.deepEqual(entries.sort(), [484, 599]);
+  const round: number[] = [];
+  for (let slot = 484; !round.includes(slot); slot = bySlot.get(slot)?.nextSharer ?? 0) round.push(slot);
+  t.deepEqual(
+    round,
+    Array.from({ length: 16 }, (_, index) => 484 + index),
+  );
+  t.true(round.every((slot) => bySlot.get(slot)?.sharers === 15));
 });
 
 test('on a switch with a localnet port all others know it; its uplink has its program, and no tunnel is used', (t) => {

@@ -193,7 +193,16 @@ test('two taps with one iface-id: the loser is told who has it, and gets it when
 
 test('nothing is removed before the intent is known', async (t) => {
   const plane = new FakeDataPlane();
-  const value = encodePort({ datapathKey: 1, portKey: 1, ifindex: 5, flags: 1, vlanId: 0, localnetSlot: 0 });
+  const value = encodePort({
+    datapathKey: 1,
+    portKey: 1,
+    ifindex: 5,
+    flags: 1,
+    vlanId: 0,
+    sharers: 0,
+    localnetSlot: 0,
+    nextSharer: 0,
+  });
   plane.table('ports').set('03000000', value);
   plane.table('ports_by_interface').set('0500000000000000', Uint8Array.of(3, 0, 0, 0));
   plane.attach(5 as never);

@@ -48,7 +48,16 @@ function openSwitch(
   ports.forEach(({ ifindex, vlanId }, index) => {
     const slot = senderSlot + index;
     const flags = portFlags.PORT_ENABLED;
-    harness.put('ports', slot, { datapathKey, portKey: slot, ifindex, flags, vlanId, localnetSlot: 0 });
+    harness.put('ports', slot, {
+      datapathKey,
+      portKey: slot,
+      ifindex,
+      flags,
+      vlanId,
+      sharers: 0,
+      localnetSlot: 0,
+      nextSharer: 0,
+    });
     harness.put('ports_by_interface', { ifindex, vlanId }, slot);
   });
   harness.putGroup(

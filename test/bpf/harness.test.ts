@@ -28,6 +28,8 @@ function openTwoPorts(t: { teardown: (close: () => void) => void }, name: string
       flags: portFlags.PORT_ENABLED,
       vlanId: 0,
       localnetSlot: 0,
+      sharers: 0,
+      nextSharer: 0,
     });
     harness.put('ports_by_interface', { ifindex, vlanId: 0 }, slot);
     harness.put(

@@ -35,6 +35,8 @@ function openSwitch(t: ExecutionContext, name: string, sizes: Readonly<Record<st
       flags,
       vlanId: 0,
       localnetSlot: 0,
+      sharers: 0,
+      nextSharer: 0,
     });
     harness.put('ports_by_interface', { ifindex, vlanId: 0 }, slot);
   };

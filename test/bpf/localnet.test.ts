@@ -38,6 +38,8 @@ function open(t: ExecutionContext, { vlanId = 0, flags = 0, unknown = [localnet]
     flags: PORT_ENABLED | more,
     vlanId: vlan,
     localnetSlot: localnet,
+    sharers: 0,
+    nextSharer: 0,
   });
   const passthru = flags & PORT_VLAN_PASSTHRU;
   for (const number of [1, 2]) harness.put('ports', number, port(number, passthru, 0));

@@ -84,6 +84,8 @@ export class TestSwitch {
       flags,
       vlanId: 0,
       localnetSlot: 0,
+      sharers: 0,
+      nextSharer: 0,
     });
   }
 

@@ -107,6 +107,8 @@ test('a disabled TAP gets nothing from the program', (t) => {
     flags: portFlags.PORT_SECURITY,
     vlanId: 0,
     localnetSlot: 0,
+    sharers: 0,
+    nextSharer: 0,
   });
   from.send(ping);
   t.deepEqual(network.harness.drops(2), { egress_port_disabled: 1 });

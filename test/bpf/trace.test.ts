@@ -138,6 +138,8 @@ test('a flood is told member by member, with the tag of a nested port', async (t
     flags: PORT_ENABLED,
     vlanId: nested.vlanId,
     localnetSlot: 0,
+    sharers: 0,
+    nextSharer: 0,
   };
   sw.harness.put('ports', nested.slot, port);
   sw.harness.putGroup(datapathKey, constants.MULTICAST_FLOOD, [1, nested.slot, 3]);
@@ -174,6 +176,8 @@ test('a flood of more members than one run serves is told to its end', (t) => {
       flags: PORT_ENABLED,
       vlanId: 0,
       localnetSlot: 0,
+      sharers: 0,
+      nextSharer: 0,
     });
   harness.put('ports_by_interface', { ifindex: device, vlanId: 0 }, sender ?? 0);
   harness.putGroup(datapathKey, constants.MULTICAST_FLOOD, [1, ...members]);
@@ -300,6 +304,8 @@ test('what comes from a physical network, and what leaves for it', (t) => {
     flags,
     vlanId,
     localnetSlot: localnet,
+    sharers: 0,
+    nextSharer: 0,
   });
   const tracer = sw.harness.openTracer();
   t.teardown(() => tracer.close());

@@ -224,7 +224,15 @@ const tagStacks: Readonly<Record<string, readonly VlanTag[]>> = {
 /** Port 1 is a nested one: taking its tag off leaves the next beside the packet. */
 function openNestedPassthru(t: ExecutionContext, overlay?: Overlay) {
   const { sw } = open(t, overlay);
-  const port = { datapathKey, portKey: 11, ifindex: sw.deviceOf(1), vlanId: 42, localnetSlot: 0 };
+  const port = {
+    datapathKey,
+    portKey: 11,
+    ifindex: sw.deviceOf(1),
+    vlanId: 42,
+    sharers: 0,
+    localnetSlot: 0,
+    nextSharer: 0,
+  };
   const flags = portFlags.PORT_ENABLED | portFlags.PORT_VLAN_PASSTHRU;
   sw.harness.put('ports', 1, { ...port, flags });
   sw.harness.put('ports_by_interface', { ifindex: port.ifindex, vlanId: port.vlanId }, 1);
@@ -542,6 +550,14 @@ test('a port behind no tunnel is not plugged in anywhere', (t) => {
     verdicts.drop,
   );
   t.deepEqual(sw.harness.drops(1), { destination_not_plugged: 1 });
+});
+
+test('what a switch passes on to another by the underlay’s interface is no tunnel packet', (t) => {
+  const { sw, arrive } = open(t);
+  const { verdict, packet } = arrive(outer, { mark: 0x6b000000 | (1 << 20) | 1 });
+  t.is(verdict, verdicts.unspecified);
+  t.deepEqual(packet, outer);
+  t.deepEqual(sw.sent(), [0, 0]);
 });
 
 test('the relay takes orders by mark and nothing else', (t) => {

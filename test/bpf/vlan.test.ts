@@ -48,6 +48,8 @@ function openNested(t: ExecutionContext): TestSwitch {
     flags: PORT_ENABLED,
     vlanId: nestedTag,
     localnetSlot: 0,
+    sharers: 0,
+    nextSharer: 0,
   };
   harness.put('ports', nestedSlot, port);
   harness.put('ports_by_interface', { ifindex, vlanId: nestedTag }, nestedSlot);
@@ -124,6 +126,8 @@ test('the port security of a nested port', (t) => {
     ifindex: network.deviceOf(1),
     vlanId: nestedTag,
     localnetSlot: 0,
+    sharers: 0,
+    nextSharer: 0,
   };
   network.harness.put('ports', nestedSlot, { ...port, flags: PORT_ENABLED | PORT_SECURITY });
   network.harness.put('allowed_macs', key, { flags: 1 });

@@ -53,6 +53,8 @@ function fill(plane: DataPlane, guests: readonly Guest[], moreFlags = 0): void {
       flags: portFlags.PORT_ENABLED | moreFlags,
       vlanId: 0,
       localnetSlot: 0,
+      sharers: 0,
+      nextSharer: 0,
     };
     const destination = { datapathKey, mac: macBytes(mac(guest.mac)) };
     plane.writeEntries('ports', new Map([[key, encodePort(port)]]));

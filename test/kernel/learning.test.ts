@@ -19,7 +19,16 @@ const portKey = 21;
 function learningPort(plane: KernelDataPlane, device: string): (n: number) => void {
   const ifindex = createDevice(device);
   const flags = portFlags.PORT_ENABLED | portFlags.PORT_LEARNS;
-  const port = encodePort({ datapathKey, portKey, ifindex, flags, vlanId: 0, localnetSlot: 0 });
+  const port = encodePort({
+    datapathKey,
+    portKey,
+    ifindex,
+    flags,
+    vlanId: 0,
+    sharers: 0,
+    localnetSlot: 0,
+    nextSharer: 0,
+  });
   plane.writeEntries('ports', new Map([[hex(encodeUint32(1)), port]]));
   const from = hex(encodeInterfaceKey({ ifindex, vlanId: 0 }));
   plane.writeEntries('ports_by_interface', new Map([[from, encodeUint32(1)]]));

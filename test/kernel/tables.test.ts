@@ -103,7 +103,16 @@ test('a slot of an array is absent while it is all zero', (t) => {
   const plane = open(t, { bpffsDir: makeBpffsDir(), maxPorts: 16 });
   t.is(plane.slotCount, 16);
   t.is(plane.readTable('ports').size, 0);
-  const port = { datapathKey: 1, portKey: 2, ifindex: 3, flags: 1, vlanId: 0, localnetSlot: 0 };
+  const port = {
+    datapathKey: 1,
+    portKey: 2,
+    ifindex: 3,
+    flags: 1,
+    vlanId: 0,
+    sharers: 0,
+    localnetSlot: 0,
+    nextSharer: 0,
+  };
   const key = hex(encodeUint32(15));
   t.deepEqual(plane.writeEntries('ports', new Map([[key, encodePort(port)]])), []);
   t.deepEqual(
@@ -133,7 +142,16 @@ test('counters are read per slot over all CPUs, and reset one slot at a time', (
   const plane = open(t, { bpffsDir: makeBpffsDir(), maxPorts: 16 });
   const ifindex = createDevice('count');
   for (const slot of [3, 15]) {
-    const port = encodePort({ datapathKey: 1, portKey: slot, ifindex, flags: 0, vlanId: 0, localnetSlot: 0 });
+    const port = encodePort({
+      datapathKey: 1,
+      portKey: slot,
+      ifindex,
+      flags: 0,
+      vlanId: 0,
+      sharers: 0,
+      localnetSlot: 0,
+      nextSharer: 0,
+    });
     plane.writeEntries('ports', new Map([[hex(encodeUint32(slot)), port]]));
     const from = hex(encodeInterfaceKey({ ifindex, vlanId: 0 }));
     plane.writeEntries('ports_by_interface', new Map([[from, encodeUint32(slot)]]));

@@ -142,6 +142,54 @@ test.serial(
   },
 );
 
+//   vm1 (sw0), vm4 (sw1) ── hv1 ─ eth1 ─┐
+//   vm2 (sw0), vm5 (sw1) ── hv2 ─ eth1 ─┴─ physical network ── outside host
+test.serial('two switches on one physical network are one', async (t) => {
+  const { network, hv1, hv2, vm1, vm2, outside } = await openProvider(t);
+  const { bed, central } = network;
+  const [vm4, vm5] = [await network.createVm(4, hv1), await network.createVm(5, hv2)];
+  await central.nbctl(
+    ...['ls-add', 'sw1', '--', 'lsp-add', 'sw1', 'ln1', '--', 'lsp-set-type', 'ln1', 'localnet'],
+    ...['--', 'lsp-set-addresses', 'ln1', 'unknown', '--', 'lsp-set-options', 'ln1', 'network_name=physnet1'],
+  );
+  for (const vm of [vm4, vm5]) {
+    await central.nbctl(
+      ...['lsp-add', 'sw1', vm.name, '--', 'lsp-set-addresses', vm.name, `${vm.mac} ${vm.address}`],
+    );
+    await vm.hypervisor.plug(vm.tap, vm.name);
+  }
+  await network.sync();
+  const pairs = [
+    [vm1, vm4],
+    [vm4, vm1],
+    [vm1, vm5],
+    [vm5, vm1],
+    [vm4, vm5],
+    [vm4, outside],
+    [vm5, outside],
+    [vm1, outside],
+  ] as const;
+  for (const [from, to] of pairs) {
+    await from.canReach(to.address);
+    await hasOnlyAnswers(t, from, to.address);
+  }
+  for (const vm of [vm1, vm4]) t.true(await pingFrom(outside, vm.address), `outside → ${vm.name}`);
+
+  const all = [outside, vm1, vm2, vm4, vm5];
+  const filter = ['-Q', 'in', 'icmp', 'and', 'ether', 'broadcast'];
+  const captures = await Promise.all(
+    all.map(({ namespace }) => Capture.start(bed, namespace, 'eth0', ...filter)),
+  );
+  const senders = [vm1, vm5, outside];
+  for (const { namespace } of senders)
+    await namespace.run(['ping', '-n', '-b', '-c', '1', '-W', '1', '10.0.0.255']);
+  t.deepEqual(
+    await Promise.all(captures.map(async (capture) => (await capture.stop()).length)),
+    all.map((each) => senders.filter((sender) => sender !== each).length),
+    'each broadcast once, but not at its sender',
+  );
+});
+
 test.serial('the uplink stays the host’s', async (t) => {
   const { lan, hv1, vm1, outside } = await openProvider(t);
   await hv1.namespace.ip('addr', 'add', '10.0.0.11/24', 'dev', 'eth1');
