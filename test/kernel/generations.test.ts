@@ -68,9 +68,10 @@ function fill(plane: DataPlane, guests: readonly Guest[], moreFlags = 0): void {
 }
 
 /** A ping of the second guest every 2 ms. `stop` ends it and returns how many were sent and answered. */
-async function startPing([from]: readonly [Guest, Guest]) {
+async function startPing(t: ExecutionContext, [from]: readonly [Guest, Guest]) {
   const [program = '', ...args] = from.command(['ping', '-n', '-i', '0.002', '10.0.0.2']);
   const ping = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  t.teardown(() => ping.kill());
   let output = '';
   ping.stdout.on('data', (data: Buffer) => (output += data.toString()));
   const answers = (): number => output.match(/bytes from/g)?.length ?? 0;
@@ -90,87 +91,94 @@ async function startPing([from]: readonly [Guest, Guest]) {
   };
 }
 
+/* One after the other: loading programs holds up whatever else the process does. */
 for (const attachMode of modes) {
-  test(`${attachMode}: closing and adopting again loses no packet, no entry and no count`, async (t) => {
-    const bpffsDir = makeBpffsDir();
-    const guests = createGuests(t, `ad${attachMode}`);
-    const first = open(t, { bpffsDir, attachMode });
-    t.false(first.adopted);
-    fill(first, guests);
-    for (const { ifindex } of guests) first.attach(ifindex);
-    const ping = await startPing(guests);
-    const entries = first.readTable('destinations');
-    first.close();
-    await ping.more(50);
-    const second = open(t, { bpffsDir, attachMode });
-    t.true(second.adopted);
-    t.is(second.generation, first.generation);
-    t.deepEqual(second.readTable('destinations'), entries);
-    t.deepEqual(
-      second.readAttachments().map(({ intact }) => intact),
-      [true, true],
-    );
-    await ping.more(50);
-    const { sent, received } = await ping.stop();
-    t.true(sent > 100);
-    /* The last request may have been answered after the signal. */
-    t.true(received >= sent - 1, `${received} of ${sent}`);
-    const counters = second.readCounters([1]).get(1);
-    t.true((counters?.receivedPackets ?? 0n) >= BigInt(received));
-    t.is(second.readAttachments().length, 2);
-    second.destroy();
-  });
-
-  test(`${attachMode}: an upgrade under traffic loses no packet and leaves one generation`, async (t) => {
-    const bpffsDir = makeBpffsDir();
-    const guests = createGuests(t, `up${attachMode}`);
-    const old = open(t, { bpffsDir, attachMode });
-    fill(old, guests);
-    for (const { ifindex } of guests) old.attach(ifindex);
-    const leftover = createDevice(`left${attachMode}`);
-    old.attach(leftover);
-    const ping = await startPing(guests);
-    old.close();
-
-    const next = open(t, { bpffsDir, attachMode, maxPorts: 128 });
-    t.false(next.adopted);
-    t.not(next.generation, old.generation);
-    t.deepEqual(
-      next.readAttachments().map(({ intact }) => intact),
-      [false, false, false],
-    );
-    await ping.more(50);
-    fill(next, guests);
-    for (const { ifindex } of guests) {
-      next.attach(ifindex);
+  test.serial(
+    `${attachMode}: closing and adopting again loses no packet, no entry and no count`,
+    async (t) => {
+      const bpffsDir = makeBpffsDir();
+      const guests = createGuests(t, `ad${attachMode}`);
+      const first = open(t, { bpffsDir, attachMode });
+      t.false(first.adopted);
+      fill(first, guests);
+      for (const { ifindex } of guests) first.attach(ifindex);
+      const ping = await startPing(t, guests);
+      const entries = first.readTable('destinations');
+      first.close();
       await ping.more(50);
-    }
-    next.retireOldGenerations();
-    await ping.more(50);
-    const { sent, received } = await ping.stop();
-    t.true(received >= sent - 1, `${received} of ${sent}`);
-    t.deepEqual(
-      next.readAttachments(),
-      guests.map(({ ifindex }) => ({ ifindex, intact: true })),
-    );
-    t.deepEqual(
-      readdirSync(bpffsDir).sort(),
-      [
-        next.generation,
-        'filters',
-        'links',
-        'qdiscs',
-        ...programNames.filter((name) => name !== 'vif_ingress'),
-      ].sort(),
-    );
-    t.true((next.readCounters([1]).get(1)?.receivedPackets ?? 0n) > 50n);
-    next.retireOldGenerations();
-    t.is(next.readAttachments().length, 2);
-    next.destroy();
-  });
+      const second = open(t, { bpffsDir, attachMode });
+      t.true(second.adopted);
+      t.is(second.generation, first.generation);
+      t.deepEqual(second.readTable('destinations'), entries);
+      t.deepEqual(
+        second.readAttachments().map(({ intact }) => intact),
+        [true, true],
+      );
+      await ping.more(50);
+      const { sent, received } = await ping.stop();
+      t.true(sent > 100);
+      /* The last request may have been answered after the signal. */
+      t.true(received >= sent - 1, `${received} of ${sent}`);
+      const counters = second.readCounters([1]).get(1);
+      t.true((counters?.receivedPackets ?? 0n) >= BigInt(received));
+      t.is(second.readAttachments().length, 2);
+      second.destroy();
+    },
+  );
+
+  test.serial(
+    `${attachMode}: an upgrade under traffic loses no packet and leaves one generation`,
+    async (t) => {
+      const bpffsDir = makeBpffsDir();
+      const guests = createGuests(t, `up${attachMode}`);
+      const old = open(t, { bpffsDir, attachMode });
+      fill(old, guests);
+      for (const { ifindex } of guests) old.attach(ifindex);
+      const leftover = createDevice(`left${attachMode}`);
+      old.attach(leftover);
+      const ping = await startPing(t, guests);
+      old.close();
+
+      const next = open(t, { bpffsDir, attachMode, maxPorts: 128 });
+      t.false(next.adopted);
+      t.not(next.generation, old.generation);
+      t.deepEqual(
+        next.readAttachments().map(({ intact }) => intact),
+        [false, false, false],
+      );
+      await ping.more(50);
+      fill(next, guests);
+      for (const { ifindex } of guests) {
+        next.attach(ifindex);
+        await ping.more(50);
+      }
+      next.retireOldGenerations();
+      await ping.more(50);
+      const { sent, received } = await ping.stop();
+      t.true(received >= sent - 1, `${received} of ${sent}`);
+      t.deepEqual(
+        next.readAttachments(),
+        guests.map(({ ifindex }) => ({ ifindex, intact: true })),
+      );
+      t.deepEqual(
+        readdirSync(bpffsDir).sort(),
+        [
+          next.generation,
+          'filters',
+          'links',
+          'qdiscs',
+          ...programNames.filter((name) => name !== 'vif_ingress'),
+        ].sort(),
+      );
+      t.true((next.readCounters([1]).get(1)?.receivedPackets ?? 0n) > 50n);
+      next.retireOldGenerations();
+      t.is(next.readAttachments().length, 2);
+      next.destroy();
+    },
+  );
 }
 
-test('what an interrupted load left is removed, and what an interrupted upgrade left goes on', (t) => {
+test.serial('what an interrupted load left is removed, and what an interrupted upgrade left goes on', (t) => {
   const bpffsDir = makeBpffsDir();
   const ifindex = createDevice('cut');
   const old = open(t, { bpffsDir });
@@ -192,7 +200,7 @@ test('what an interrupted load left is removed, and what an interrupted upgrade 
   next.destroy();
 });
 
-test('pins that somebody has damaged are replaced', (t) => {
+test.serial('pins that somebody has damaged are replaced', (t) => {
   const bpffsDir = makeBpffsDir();
   const ifindex = createDevice('damaged');
   const first = open(t, { bpffsDir });
@@ -207,7 +215,7 @@ test('pins that somebody has damaged are replaced', (t) => {
   second.destroy();
 });
 
-test('a port that a program has activated stays so over a restart, and over an upgrade', (t) => {
+test.serial('a port that a program has activated stays so over a restart, and over an upgrade', (t) => {
   const bpffsDir = makeBpffsDir();
   const guests = createGuests(t, 'active');
   const first = open(t, { bpffsDir });

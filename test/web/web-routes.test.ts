@@ -157,7 +157,7 @@ test('why: the page that iovn prints; an unknown name has one that is similar', 
   t.regex(facts.get('Bound') ?? '', /^to hv1, whose agent is connected for \d+ s$/);
   t.like(page.drops[0], {
     reason: 'port_security_ip4',
-    decidedBy: 'Logical_Switch_Port lp1 (u) port_security',
+    decidedBy: 'Logical_Switch_Port lp1 u port_security',
   });
   t.regex(page.advice[0] ?? '', /lsp-set-port-security lp1/);
 
