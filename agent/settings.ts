@@ -131,7 +131,7 @@ export const agentOptions = {
     argument: 'MODE',
     description: `what makes Geneve packets, the kernel's device or our own program: ${geneveModes.join(', ')}`,
     parse: parseOneOf(geneveModes),
-    default: 'auto',
+    default: 'program',
   }),
   maxPorts: option({
     flag: '--max-ports',
