@@ -23,15 +23,18 @@ export interface ReadablePlane
   readonly fdb: Pick<FdbTable, 'capacity' | 'chunks' | 'counters'>;
 }
 
-/** Throws IovnError 'unknown_map', which names those that there are. */
+/** In parts; one, empty, of an empty map. Throws IovnError 'unknown_map', which names those that there are. */
 export function* readTable(plane: ReadablePlane, map: string, limit: number): Generator<TableEntryInput[]> {
   let left = limit === 0 ? Number.POSITIVE_INFINITY : limit;
+  let isEmpty = true;
   for (const entries of chunksOf(plane, map)) {
     const shown = entries.slice(0, left);
     left -= shown.length;
+    isEmpty = false;
     yield* pieces(shown);
     if (left <= 0) return;
   }
+  if (isEmpty) yield [];
 }
 
 /** How full the maps are that the programs write. */

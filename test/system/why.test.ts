@@ -157,10 +157,15 @@ test.serial('the log says more when it is told to, and a node that is gone says 
   t.deepEqual([own.status, own.stdout.includes('agent')], [0, false]);
   t.regex((await controller.iovn('log-level', 'debug')).stdout, /^controller +- +debug\nagent +hv1 +debug$/m);
   const monitored = follower(network, 'monitor', 'monitor', '--type', 'intent,applied', '--port', 'vm3');
-  await network.plugVms(3);
-  await waitFor('new intent of a port is shown', () =>
-    / hv1 intent vm3 update \d+ changes it/.test(monitored.log()),
-  );
+  const [vm3] = await network.plugVms(3);
+  let changes = 0;
+  /* Again and again, as nobody says when the follower has begun to hear. */
+  await waitFor('new intent of a port is shown', async () => {
+    changes += 1;
+    const addresses = `${vm3?.mac ?? ''} 10.0.0.3 10.0.1.${changes}`;
+    await network.central.nbctl('lsp-set-addresses', 'vm3', addresses);
+    return /\bhv1 +intent +vm3 +update \d+ changes it/.test(monitored.log());
+  });
   const shown = await controller.iovn('switch', 'show', 'sw0');
   t.regex(shown.stdout, /^Ports +3, 3 of them up$/m);
   t.regex(shown.stdout, /flood: broadcast and multicast +32768 +3 +vm1 vm2 vm3$/m);
