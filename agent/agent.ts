@@ -1,6 +1,7 @@
 import os from 'node:os';
 
 import { channelCredentials, tlsFiles } from '../common/credentials.js';
+import { deadline } from '../common/deadline.js';
 import type { AdjustableLogger } from '../common/log.js';
 import type { Health } from '../common/metrics-server.js';
 import { packageVersion } from '../common/package-root.js';
@@ -123,7 +124,7 @@ export class Agent {
   async decommissionAlone(signal: AbortSignal): Promise<readonly string[]> {
     const end = this.#endWith(signal);
     try {
-      const limit = AbortSignal.any([this.#life.signal, AbortSignal.timeout(decommissionTimeoutMs)]);
+      const limit = deadline(this.#life.signal, decommissionTimeoutMs);
       const isRead = await this.#database.populated(limit).then(
         () => true,
         () => false,

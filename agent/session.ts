@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { ChannelCredentials } from '@grpc/grpc-js';
 
 import { Backoff, sleep } from '../common/backoff.js';
+import { deadline } from '../common/deadline.js';
 import { ConfigError, errorMessage, IovnError } from '../common/errors.js';
 import { formatListenAddress, type ListenAddress, parseListenAddresses } from '../common/listen-address.js';
 import type { Logger } from '../common/log.js';
@@ -144,7 +145,7 @@ export class ControllerSession implements ControllerOutlet, LearnedOutlet {
    * first if there is none. Throws IovnError 'decommission_failed' after `timeoutMs`, or when `signal` aborts.
    */
   async decommission(timeoutMs: number, signal: AbortSignal): Promise<void> {
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+    const limit = deadline(signal, timeoutMs);
     while (!limit.aborted) {
       if (this.#stream !== undefined && (await this.#stream.decommission(limit))) return;
       await sleep(50, limit);
