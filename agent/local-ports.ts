@@ -1,3 +1,4 @@
+import { compareText } from '../common/compare.js';
 import type { Intent, PortIntent } from './intent.js';
 import type { Link } from './links.js';
 import type { VifInterface } from './vswitch/interfaces.js';
@@ -32,10 +33,6 @@ export interface LocalPort {
 }
 
 type Place = Pick<LocalPort, 'interfaceName' | 'device' | 'awaits'>;
-
-export function compareText(a: string, b: string): number {
-  return a < b ? -1 : Number(a > b);
-}
 
 /** A localport is on every node that has its interface and holds its switch; nobody claims it (ovn-sb(5) Port_Binding). */
 function roleOf(port: PortIntent, chassisName: string): Role | undefined {

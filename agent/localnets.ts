@@ -1,8 +1,9 @@
 import type { Ifindex } from '../common/addresses.js';
+import { byName, compareText } from '../common/compare.js';
 import { constants } from '../generated/bpf/layouts.js';
 import type { Intent, PortIntent } from './intent.js';
 import type { Link } from './links.js';
-import { compareText, type LocalPort, localPort } from './local-ports.js';
+import { type LocalPort, localPort } from './local-ports.js';
 import { type PluggedPort, portRef } from './modules/io-module.js';
 import type { ResourceProblem } from './resources.js';
 import type { Uplinks } from './vswitch/bridge-mappings.js';
@@ -79,7 +80,7 @@ export function findLocalnets(
   const wanted = [...intent.ports.values()].filter(
     ({ type, networkName }) => type === 'localnet' && networkName !== '',
   );
-  for (const port of wanted.sort((a, b) => compareText(a.name, b.name))) {
+  for (const port of wanted.sort(byName)) {
     const uplink = uplinks.get(port.networkName) ?? { error: undefined };
     if ('error' in uplink) {
       problems.push({ ...portRef(port), code: 'no_uplink', message: notFound(port, uplink.error) });

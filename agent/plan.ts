@@ -1,3 +1,4 @@
+import { compareText } from '../common/compare.js';
 import type { Ifindex } from '../common/addresses.js';
 import type { ProgramName, TableEntries, TableName } from './data-plane.js';
 import { decodeUint32 } from './modules/uint32.js';
@@ -51,10 +52,6 @@ const writeOrder: readonly TableName[] = [
 ];
 
 const noEntries: TableEntries = new Map();
-
-function compareText(a: string, b: string): number {
-  return a < b ? -1 : Number(a > b);
-}
 
 /** The last field of struct member_key: a slot, and of struct remote_member_key: a tunnel. */
 function memberNumber(key: string): number {

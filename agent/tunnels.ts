@@ -1,3 +1,4 @@
+import { byName } from '../common/compare.js';
 import { type Ifindex, formatIp, sameIp } from '../common/addresses.js';
 import { constants, decodeTunnel, ipFamily, tunnelType } from '../generated/bpf/layouts.js';
 import type { ChassisIntent, Intent } from './intent.js';
@@ -222,7 +223,7 @@ export function planTunnels(
   previousIds: ReadonlyMap<string, number>,
 ): TunnelPlan {
   if (chassis.size === 0) return noTunnels;
-  const sorted = [...chassis.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  const sorted = [...chassis.values()].sort(byName);
   const choices = sorted.map((each) => chooseTunnel(encaps, each));
   const chosen = choices.filter((choice) => choice.ok);
   const asked = askedAddresses(ports);

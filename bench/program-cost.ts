@@ -14,6 +14,7 @@ import { BpfHarness, traceObjectFile, vifObjectFile } from '../test/bpf/harness.
 import { compileProgram, variants } from '../test/support/compile-program.js';
 import { ethernet, icmp, ip, ipv4, mac } from '../test/support/packets.js';
 import { createDevice, enterPrivateNamespaces } from '../test/support/private-namespace.js';
+import { plainPort } from '../test/support/plain-port.js';
 
 const datapathKey = 1;
 const repeats = 200_000;
@@ -53,14 +54,11 @@ function addPort(harness: BpfHarness, port: number, ifindex: number, entries: nu
   const ownMac = macBytes(mac(macOf(port)));
   const flags = portFlags.PORT_ENABLED | portFlags.PORT_SECURITY;
   harness.put('ports', port, {
+    ...plainPort,
     datapathKey,
     portKey: port,
     ifindex,
     flags,
-    vlanId: 0,
-    sharers: 0,
-    localnetSlot: 0,
-    nextSharer: 0,
   });
   harness.put('destinations', { datapathKey, mac: ownMac }, { portKey: port, slot: port });
   harness.put('allowed_macs', { slot: port, mac: ownMac }, { flags: allowedMacFlags.ALLOWED_IP4 });

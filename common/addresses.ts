@@ -61,11 +61,12 @@ export function parseIp(text: string): Uint8Array | undefined {
   return undefined;
 }
 
-/** 4 or 16 bytes as people write them (RFC 5952 for IPv6). Throws for any other length. */
+/** Whether two addresses of 4 or 16 bytes are the same. */
 export function sameIp(a: Uint8Array, b: Uint8Array): boolean {
   return Buffer.compare(a, b) === 0;
 }
 
+/** 4 or 16 bytes as people write them (RFC 5952 for IPv6). Throws for any other length. */
 export function formatIp(address: Uint8Array): string {
   const parsed = ipaddr.fromByteArray(Array.from(address));
   return parsed.kind() === 'ipv6' ? (parsed as ipaddr.IPv6).toRFC5952String() : parsed.toString();

@@ -1,3 +1,4 @@
+import { compareText } from '../common/compare.js';
 import type { Uuid } from '../common/addresses.js';
 import { v1 } from '../common/proto.js';
 import type { Model } from './model.js';
@@ -10,7 +11,7 @@ export function chassisResource(model: Model, name: string): IntentResource | un
   if (chassis === undefined) return undefined;
   const encaps = chassis.encaps
     .flatMap((uuid) => model.sb.encap.get(uuid) ?? [])
-    .sort((a, b) => compare(a.type, b.type) || compare(a.ip, b.ip))
+    .sort((a, b) => compareText(a.type, b.type) || compareText(a.ip, b.ip))
     .map(({ type, ip, options }) => ({ type, ip, options: Object.fromEntries([...options].sort()) }));
   const body = v1.RemoteChassis.serialize({ encaps });
   return { key: resourceKey('Chassis', name), kind: 'Chassis', name, body };
@@ -57,7 +58,7 @@ export class ChassisStore {
     const self = model.chassis(node);
     const found = new Map<string, IntentResource>();
     if (self === undefined) return found;
-    for (const name of [...new Set(hosts)].sort(compare)) {
+    for (const name of [...new Set(hosts)].sort(compareText)) {
       const chassis = name === node ? undefined : model.chassis(name);
       const resource = this.#resources.get(name);
       if (chassis && resource && shareZone(self, chassis)) found.set(resource.key, resource);
@@ -75,9 +76,5 @@ export function hostsOf(model: Model, datapath: Uuid): readonly string[] {
       if (name !== undefined) names.add(name);
     }
   }
-  return [...names].sort(compare);
-}
-
-function compare(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
+  return [...names].sort(compareText);
 }

@@ -1,4 +1,5 @@
 import { macBytes } from '../common/addresses.js';
+import { compareText } from '../common/compare.js';
 import { v1 } from '../common/proto.js';
 import type { NeighbourInput } from '../generated/proto/iovn/v1/Neighbour.js';
 import type { PortInput } from '../generated/proto/iovn/v1/Port.js';
@@ -54,7 +55,7 @@ export function datapathIntent(model: Model, datapath: DatapathBinding | undefin
   );
   const groups = groupsByPort(model, datapath);
   const bindings = [...model.bindingsOn(datapath._uuid)].sort((a, b) =>
-    compare(a.logical_port, b.logical_port),
+    compareText(a.logical_port, b.logical_port),
   );
   const context = { model, logicalSwitch, invalid, hasLocalnet: bindings.some(isLocalnet) };
   for (const binding of bindings) {
@@ -94,7 +95,7 @@ function portMessage(
     type: port.type,
     enabled: port.enabled ?? true,
     // Of a disabled port, too: frames to it are dropped, as in OVN, and not taken for frames to nobody.
-    macs: [...macs].sort(compare).map(macBytes),
+    macs: [...macs].sort(compareText).map(macBytes),
     port_security: portSecurity(port, invalid),
     multicast_groups: [...groups].sort((a, b) => a - b),
     learns_macs: learnsMacs(port),
@@ -117,7 +118,7 @@ function portMessage(
 /** The addresses that the port's chassis want for its tunnel packets. */
 function encapIps({ sb }: Model, { encap, additional_encap: additional }: PortBinding): string[] {
   const ips = [encap, ...additional].flatMap((uuid) => (uuid && sb.encap.get(uuid)?.ip) ?? []);
-  return [...new Set(ips)].sort(compare);
+  return [...new Set(ips)].sort(compareText);
 }
 
 /** ovn-nb(5) Logical_Switch_Port.addresses; `unknown` is membership in a multicast group, not a MAC. */
@@ -184,7 +185,7 @@ function allAddresses(entries: readonly MacAndAddresses[]): NeighbourInput[] {
 
 function portSecurity(port: LogicalSwitchPort, invalid: InvalidRow[]): PortSecurityInput[] {
   const entries: PortSecurityInput[] = [];
-  for (const entry of [...port.port_security].sort(compare)) {
+  for (const entry of [...port.port_security].sort(compareText)) {
     const parsed = parseMacAndAddresses(entry);
     if (parsed === undefined) {
       invalid.push(invalidEntry(port, 'port_security', entry, ignoredSecurity(port)));
@@ -237,9 +238,4 @@ function put(
 ) {
   const key = resourceKey(kind, name);
   resources.set(key, { key, kind, name, body });
-}
-
-/** By code unit, so that the order depends on no locale. */
-function compare(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
 }

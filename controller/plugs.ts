@@ -1,3 +1,4 @@
+import { byName } from '../common/compare.js';
 import type { Interface } from '../generated/proto/iovn/v1/Interface.js';
 import { sameInterface } from './agent-report.js';
 
@@ -45,8 +46,4 @@ export function changedPlugs(before: Plugs, after: Plugs): readonly string[] {
 /** The same device, without having been away in between as far as one can tell. */
 function isSamePlug(a: Interface, b: Interface): boolean {
   return a.name === b.name && a.ifindex === b.ifindex;
-}
-
-function byName(a: Interface, b: Interface): number {
-  return a.name < b.name ? -1 : a.name > b.name ? 1 : 0;
 }

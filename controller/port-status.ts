@@ -1,3 +1,4 @@
+import { compareText } from '../common/compare.js';
 import type { Interface } from '../generated/proto/iovn/v1/Interface.js';
 import type { PortStatus } from '../generated/proto/iovn/v1/PortStatus.js';
 import { awaitingChassis } from './activation.js';
@@ -41,7 +42,7 @@ export function listPorts(controller: Controller, filter: PortFilter): PortStatu
       if (isOn(controller, binding, filter.node)) ports.push(portStatus(context, row, port, binding));
     }
   }
-  return ports.sort((a, b) => compare(a.switch, b.switch) || compare(a.name, b.name));
+  return ports.sort((a, b) => compareText(a.switch, b.switch) || compareText(a.name, b.name));
 }
 
 /** Usable interfaces of the node with a port's name as iface-id whose port is not up. */
@@ -209,8 +210,4 @@ function holderProblems(
   const device = plugged.find((each) => each.node === node)?.device;
   const isWaiting = binding.up === false && device?.error === '' && device.install_error === '';
   return isWaiting ? [`${holder} has not yet reported that it is in place`] : [];
-}
-
-function compare(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
 }

@@ -1,3 +1,4 @@
+import { compareText } from '../common/compare.js';
 import type { SwitchStatusInput } from '../generated/proto/iovn/v1/SwitchStatus.js';
 import type { Controller } from './controller.js';
 import { ageThresholdSeconds } from './fdb-learning.js';
@@ -12,7 +13,7 @@ export function listSwitches(controller: Controller, filter: string): SwitchStat
   const rows = [...controller.model.nb.logicalSwitch].filter(
     ({ name, _uuid }) => filter === '' || name === filter || _uuid === filter,
   );
-  rows.sort((a, b) => compare(a.name, b.name) || compare(a._uuid, b._uuid));
+  rows.sort((a, b) => compareText(a.name, b.name) || compareText(a._uuid, b._uuid));
   return rows.map((row) => ({
     ...switchStatus(controller, row),
     ports: filter === '' ? [] : listPorts(controller, { logicalSwitch: row._uuid, node: '' }),
@@ -48,11 +49,6 @@ function groups(model: Model, datapath: DatapathBinding) {
   return rows.map(({ name, tunnel_key: key, ports }) => ({
     name,
     tunnel_key: key,
-    ports: ports.flatMap((uuid) => model.sb.portBinding.get(uuid)?.logical_port ?? []).sort(compare),
+    ports: ports.flatMap((uuid) => model.sb.portBinding.get(uuid)?.logical_port ?? []).sort(compareText),
   }));
-}
-
-/** By code unit. */
-function compare(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
 }

@@ -1,3 +1,4 @@
+import { compareText } from '../common/compare.js';
 import type { Uuid } from '../common/addresses.js';
 import type { Model } from './model.js';
 import type { LogicalSwitch, LogicalSwitchPort, NorthboundContents } from './northbound.js';
@@ -16,7 +17,7 @@ export interface Unsupported {
 export function listUnsupported(model: Model): readonly Unsupported[] {
   const found = [...wholeTables(model.nb), ...switchFeatures(model.nb), ...portFeatures(model.nb)];
   return found.sort(
-    (a, b) => compare(a.kind, b.kind) || compare(a.object, b.object) || compare(a.uuid, b.uuid),
+    (a, b) => compareText(a.kind, b.kind) || compareText(a.object, b.object) || compareText(a.uuid, b.uuid),
   );
 }
 
@@ -182,8 +183,4 @@ function onPort(row: LogicalSwitchPort, what: string, detail: string): Unsupport
 
 function entry(kind: string, row: { readonly _uuid: Uuid }, object: string, detail: string): Unsupported {
   return { kind, object: object === '' ? row._uuid : object, uuid: row._uuid, detail };
-}
-
-function compare(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
 }

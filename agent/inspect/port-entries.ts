@@ -67,15 +67,24 @@ function covers({ address, prefixLength }: IpPrefix, host: Uint8Array): boolean 
   });
 }
 
+interface SecurityMatch {
+  /** The entries with the packet's MAC. */
+  readonly withMac: readonly PortSecurityEntry[];
+  readonly address: Uint8Array | undefined;
+}
+
+function matchMac(portSecurity: readonly PortSecurityEntry[], frame: Uint8Array, side: Side): SecurityMatch {
+  const ends = endsOf(frame, side);
+  return { withMac: portSecurity.filter(({ mac }) => mac === ends?.mac), address: ends?.address };
+}
+
 /** The entry of port security that lets a packet pass which does. */
 export function passingEntry(
   { portSecurity }: Pick<PortIntent, 'portSecurity'>,
   frame: Uint8Array,
   side: Side,
 ): readonly string[] {
-  const ends = endsOf(frame, side);
-  const withMac = portSecurity.filter(({ mac }) => mac === ends?.mac);
-  const host = ends?.address;
+  const { withMac, address: host } = matchMac(portSecurity, frame, side);
   const found =
     withMac.find(({ addresses }) => host !== undefined && addresses.some((prefix) => covers(prefix, host))) ??
     withMac.find(({ addresses }) => addresses.length === 0) ??
@@ -89,8 +98,7 @@ export function violatedEntries(
   frame: Uint8Array,
   side: Side,
 ): readonly string[] {
-  const ends = endsOf(frame, side);
-  const withMac = portSecurity.filter(({ mac }) => mac === ends?.mac);
+  const { withMac } = matchMac(portSecurity, frame, side);
   return (withMac.length === 0 ? portSecurity : withMac).map(portSecurityText);
 }
 

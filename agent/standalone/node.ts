@@ -1,6 +1,5 @@
-import type { Link, Links } from '../links.js';
+import type { Devices, Link, Links } from '../links.js';
 import type { LocalNode, NodeState } from '../local-node.js';
-import type { Devices } from '../links.js';
 import type { Uplink } from '../vswitch/bridge-mappings.js';
 import type { VifInterface } from '../vswitch/interfaces.js';
 import type { StandaloneFile } from './file.js';

@@ -10,6 +10,7 @@ import type { Ask } from '../inspect/serve-ask.js';
 import type { Devices } from '../links.js';
 import type { ControllerOutlet } from '../reconciler.js';
 import type { AgentSettings } from '../settings.js';
+import type { StandaloneFile } from './file.js';
 import { standaloneUpdate } from './intent.js';
 import { StandaloneNode } from './node.js';
 import { WatchedFile } from './watched-file.js';
@@ -38,6 +39,7 @@ export class StandaloneAgent {
   readonly #core: AgentCore;
   readonly #life = new AbortController();
   #generation = 0;
+  #taken: StandaloneFile | undefined;
   #working: Promise<void> = Promise.resolve();
 
   /** Throws ConfigError when the file is not valid. */
@@ -102,9 +104,13 @@ export class StandaloneAgent {
     forget();
   }
 
+  /** A fault in the file changes nothing that is wanted. */
   #takeFile(chassis: string): void {
+    const { content } = this.#file;
+    if (content === this.#taken) return;
+    this.#taken = content;
     this.#generation += 1;
-    const intent = this.#core.take(standaloneUpdate(this.#file.content, chassis, this.#generation));
+    const intent = this.#core.take(standaloneUpdate(content, chassis, this.#generation));
     this.#core.setIntent({ intent, stream: 0, receivedMs: Date.now() });
   }
 

@@ -1,3 +1,4 @@
+import { byName } from '../../common/compare.js';
 import type { Uuid } from '../../common/addresses.js';
 import type { BridgeRow, InterfaceRow, OpenVswitchRow, PortRow } from './tables.js';
 
@@ -25,10 +26,6 @@ export interface Topology {
   readonly openVswitch: OpenVswitchRow | undefined;
   /** By name. */
   readonly bridges: readonly BridgeInterfaces[];
-}
-
-function byName(a: { readonly name: string }, b: { readonly name: string }): number {
-  return a.name < b.name ? -1 : Number(a.name > b.name);
 }
 
 export function readTopology(rows: VswitchRows): Topology {

@@ -12,10 +12,9 @@ export interface LiveFeedOptions {
   /** Epoch ms. */
   readonly now: () => number;
   /** Shortest time between two questions to a node. */
-  readonly intervalMs?: number;
+  readonly intervalMs: number;
 }
 
-const defaultIntervalMs = 2000;
 /** A node that takes longer is shown with what it said before; its answer counts when it comes. */
 const patienceMs = 1000;
 /** A reading older than this makes no rate with a new one: nobody has looked meanwhile. */
@@ -44,7 +43,7 @@ export class LiveFeed {
 
   /** What the nodes say now, or have said less than an interval ago. The same object for all who ask within an interval. */
   read(): Promise<Live> {
-    const { now, intervalMs = defaultIntervalMs } = this.#options;
+    const { now, intervalMs } = this.#options;
     if (this.#round !== undefined && now() - this.#startedMs < intervalMs) return this.#round;
     this.#startedMs = now();
     this.#round = this.#ask();

@@ -1,3 +1,4 @@
+import { byName, compareText } from '../../common/compare.js';
 import { packageVersion } from '../../common/package-root.js';
 import type { PortStatus } from '../../generated/proto/iovn/v1/PortStatus.js';
 import type { Controller } from '../controller.js';
@@ -31,13 +32,9 @@ export function topologyOf(controller: Controller, inspector: Inspector): Topolo
     nodes: nodeNames(controller)
       .map((name) => nodeOf(controller, name))
       .sort(byName),
-    switches: switches.sort((a, b) => byName(a, b) || (a.uuid < b.uuid ? -1 : 1)),
+    switches: switches.sort((a, b) => byName(a, b) || compareText(a.uuid, b.uuid)),
     ports: ports.sort(byName),
   };
-}
-
-function byName(a: { readonly name: string }, b: { readonly name: string }): number {
-  return a.name < b.name ? -1 : a.name > b.name ? 1 : 0;
 }
 
 function portOf(

@@ -33,6 +33,7 @@ import { FakeLearningPlane } from './support/fake-learning-plane.js';
 import { makeLink } from './support/fake-devices.js';
 import { makeUpdate, portSecurityEntry, portResource, switchResource } from './support/intents.js';
 import { Rig } from './support/rig.js';
+import { plainPort } from '../support/plain-port.js';
 
 /** A node with lp1 on tap1, in place. */
 async function openNode(): Promise<Rig> {
@@ -165,14 +166,11 @@ test('entries are shown with names, addresses and flags as people write them', (
     valueText(
       'ports',
       encodePort({
+        ...plainPort,
         datapathKey: 7,
         portKey: 1,
         ifindex: 5,
         flags,
-        vlanId: 0,
-        sharers: 0,
-        localnetSlot: 0,
-        nextSharer: 0,
       }),
     ),
     '{"datapathKey":7,"portKey":1,"ifindex":5,"flags":["port_enabled","port_security",1073741824],"vlanId":0,"sharers":0,"localnetSlot":0,"nextSharer":0}',
@@ -259,14 +257,11 @@ test('a map is read in pieces, up to a limit, and one that is not there is named
     Array.from({ length: 1200 }, (_, slot) => [
       Buffer.from(Uint32Array.of(slot).buffer).toString('hex'),
       encodePort({
+        ...plainPort,
         datapathKey: 1,
         portKey: slot,
         ifindex: 1,
         flags: 0,
-        vlanId: 0,
-        sharers: 0,
-        localnetSlot: 0,
-        nextSharer: 0,
       }),
     ]),
   );

@@ -6,6 +6,7 @@ import { eventually } from './support/eventually.js';
 import { FakeDataPlane } from './support/fake-data-plane.js';
 import { makeUpdate, portResource, switchResource } from './support/intents.js';
 import { nodeIds, Rig } from './support/rig.js';
+import { plainPort } from '../support/plain-port.js';
 
 const sw0 = switchResource('sw0', 1);
 const missingTap = 'could not open network device tap1 (No such device)';
@@ -194,14 +195,11 @@ test('two taps with one iface-id: the loser is told who has it, and gets it when
 test('nothing is removed before the intent is known', async (t) => {
   const plane = new FakeDataPlane();
   const value = encodePort({
+    ...plainPort,
     datapathKey: 1,
     portKey: 1,
     ifindex: 5,
     flags: 1,
-    vlanId: 0,
-    sharers: 0,
-    localnetSlot: 0,
-    nextSharer: 0,
   });
   plane.table('ports').set('03000000', value);
   plane.table('ports_by_interface').set('0500000000000000', Uint8Array.of(3, 0, 0, 0));

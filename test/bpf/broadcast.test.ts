@@ -11,6 +11,7 @@ import { enterPrivateNamespaces, runSync } from '../support/private-namespace.js
 import { openTap, type Tap } from '../support/tap.js';
 import { waitFor } from '../../testbed/wait.js';
 import { BpfHarness } from './harness.js';
+import { plainPort } from '../support/plain-port.js';
 
 /* More members than one program run serves, and than the 1,000 packets that a CPU queues for veths. */
 
@@ -49,14 +50,12 @@ function openSwitch(
     const slot = senderSlot + index;
     const flags = portFlags.PORT_ENABLED;
     harness.put('ports', slot, {
+      ...plainPort,
       datapathKey,
       portKey: slot,
       ifindex,
       flags,
       vlanId,
-      sharers: 0,
-      localnetSlot: 0,
-      nextSharer: 0,
     });
     harness.put('ports_by_interface', { ifindex, vlanId }, slot);
   });

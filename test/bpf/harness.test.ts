@@ -6,6 +6,7 @@ import { arp, broadcast, ethernet, icmp, ipv4, mac } from '../support/packets.js
 import { openPacketReceiver } from '../support/packet-receiver.js';
 import { createDevice, enterPrivateNamespaces, findIfindex } from '../support/private-namespace.js';
 import { BpfHarness, verdicts } from './harness.js';
+import { plainPort } from '../support/plain-port.js';
 
 enterPrivateNamespaces();
 
@@ -22,14 +23,11 @@ function openTwoPorts(t: { teardown: (close: () => void) => void }, name: string
     const slot = index + 1;
     const portKey = 10 + slot;
     harness.put('ports', slot, {
+      ...plainPort,
       datapathKey,
       portKey,
       ifindex,
       flags: portFlags.PORT_ENABLED,
-      vlanId: 0,
-      localnetSlot: 0,
-      sharers: 0,
-      nextSharer: 0,
     });
     harness.put('ports_by_interface', { ifindex, vlanId: 0 }, slot);
     harness.put(

@@ -7,6 +7,7 @@ import { constants, decodeMacKey, encodeMacKey, portFlags } from '../../generate
 import { ethernet, icmp, ipv4, mac } from '../support/packets.js';
 import { createDevice, enterPrivateNamespaces } from '../support/private-namespace.js';
 import { BpfHarness, verdicts } from './harness.js';
+import { plainPort } from '../support/plain-port.js';
 
 enterPrivateNamespaces();
 
@@ -29,14 +30,11 @@ function openSwitch(t: ExecutionContext, name: string, sizes: Readonly<Record<st
   const setFlags = (slot: number, flags: number): void => {
     const ifindex = devices[slot - 1] ?? 0;
     harness.put('ports', slot, {
+      ...plainPort,
       datapathKey,
       portKey: 10 + slot,
       ifindex,
       flags,
-      vlanId: 0,
-      localnetSlot: 0,
-      sharers: 0,
-      nextSharer: 0,
     });
     harness.put('ports_by_interface', { ifindex, vlanId: 0 }, slot);
   };

@@ -7,6 +7,7 @@ import { arp, broadcast, ethernet, icmp, ipv4, mac, tagged } from '../support/pa
 import { enterPrivateNamespaces } from '../support/private-namespace.js';
 import { type Run, verdicts } from './harness.js';
 import { datapathKey, ip4Of, macOf, TestSwitch } from './switch.js';
+import { plainPort } from '../support/plain-port.js';
 
 enterPrivateNamespaces();
 
@@ -32,14 +33,13 @@ function open(t: ExecutionContext, { vlanId = 0, flags = 0, unknown = [localnet]
   const { harness } = sw;
   const uplink = sw.deviceOf(localnet);
   const port = (number: number, more: number, vlan: number) => ({
+    ...plainPort,
     datapathKey,
     portKey: 10 + number,
     ifindex: sw.deviceOf(number),
     flags: PORT_ENABLED | more,
     vlanId: vlan,
     localnetSlot: localnet,
-    sharers: 0,
-    nextSharer: 0,
   });
   const passthru = flags & PORT_VLAN_PASSTHRU;
   for (const number of [1, 2]) harness.put('ports', number, port(number, passthru, 0));

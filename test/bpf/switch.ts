@@ -12,6 +12,7 @@ import {
 import { ip, mac } from '../support/packets.js';
 import { createDevice, findIfindex } from '../support/private-namespace.js';
 import { BpfHarness, type Run } from './harness.js';
+import { plainPort } from '../support/plain-port.js';
 
 export const datapathKey = 7;
 const { PORT_ENABLED, PORT_SECURITY } = portFlags;
@@ -78,14 +79,11 @@ export class TestSwitch {
 
   setFlags(port: number, flags: number, ifindex = this.deviceOf(port)): void {
     this.harness.put('ports', port, {
+      ...plainPort,
       datapathKey,
       portKey: 10 + port,
       ifindex,
       flags,
-      vlanId: 0,
-      localnetSlot: 0,
-      sharers: 0,
-      nextSharer: 0,
     });
   }
 

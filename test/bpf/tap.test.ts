@@ -5,6 +5,7 @@ import { arp, broadcast, ethernet, icmp, ipv4, ipv6, udp } from '../support/pack
 import { enterPrivateNamespaces, runSync } from '../support/private-namespace.js';
 import { openTap, type Tap } from '../support/tap.js';
 import { datapathKey, ip4Of, ip6Of, macOf, TestSwitch } from './switch.js';
+import { plainPort } from '../support/plain-port.js';
 
 /* Frames on the real way in: BPF_PROG_TEST_RUN takes none whose IP header is cut off, and leaves VLAN tags in place. */
 
@@ -101,14 +102,11 @@ test('a tag that the kernel has taken off is seen all the same', (t) => {
 test('a disabled TAP gets nothing from the program', (t) => {
   const { network, from } = openTaps(t, 'off');
   network.harness.put('ports', 2, {
+    ...plainPort,
     datapathKey,
     portKey: 12,
     ifindex: network.deviceOf(2),
     flags: portFlags.PORT_SECURITY,
-    vlanId: 0,
-    localnetSlot: 0,
-    sharers: 0,
-    nextSharer: 0,
   });
   from.send(ping);
   t.deepEqual(network.harness.drops(2), { egress_port_disabled: 1 });

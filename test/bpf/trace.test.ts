@@ -17,6 +17,7 @@ import { openPacketReceiver } from '../support/packet-receiver.js';
 import { createDevice, enterPrivateNamespaces } from '../support/private-namespace.js';
 import { BpfHarness } from './harness.js';
 import { datapathKey, ip4Of, macOf, TestSwitch } from './switch.js';
+import { plainPort } from '../support/plain-port.js';
 
 enterPrivateNamespaces();
 
@@ -132,14 +133,12 @@ test('a flood is told member by member, with the tag of a nested port', async (t
   const trace = tracerOf(t, sw);
   const ifindex = sw.deviceOf(2);
   const port = {
+    ...plainPort,
     datapathKey,
     portKey: 19,
     ifindex,
     flags: PORT_ENABLED,
     vlanId: nested.vlanId,
-    localnetSlot: 0,
-    sharers: 0,
-    nextSharer: 0,
   };
   sw.harness.put('ports', nested.slot, port);
   sw.harness.putGroup(datapathKey, constants.MULTICAST_FLOOD, [1, nested.slot, 3]);
@@ -170,14 +169,11 @@ test('a flood of more members than one run serves is told to its end', (t) => {
   const [sender, ...members] = Array.from({ length: 1100 }, (_, index) => index + 1);
   for (const slot of [1, ...members])
     harness.put('ports', slot, {
+      ...plainPort,
       datapathKey,
       portKey: slot,
       ifindex: device,
       flags: PORT_ENABLED,
-      vlanId: 0,
-      localnetSlot: 0,
-      sharers: 0,
-      nextSharer: 0,
     });
   harness.put('ports_by_interface', { ifindex: device, vlanId: 0 }, sender ?? 0);
   harness.putGroup(datapathKey, constants.MULTICAST_FLOOD, [1, ...members]);
@@ -298,14 +294,13 @@ test('what comes from a physical network, and what leaves for it', (t) => {
   sw.harness.remove('ports_by_interface', { ifindex: uplink, vlanId: 0 });
   sw.harness.put('ports_by_interface', { ifindex: uplink, vlanId }, localnet);
   sw.harness.put('ports', localnet, {
+    ...plainPort,
     datapathKey,
     portKey: 13,
     ifindex: uplink,
     flags,
     vlanId,
     localnetSlot: localnet,
-    sharers: 0,
-    nextSharer: 0,
   });
   const tracer = sw.harness.openTracer();
   t.teardown(() => tracer.close());

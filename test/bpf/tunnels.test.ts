@@ -34,6 +34,7 @@ import {
 import { createDevice, enterPrivateNamespaces } from '../support/private-namespace.js';
 import { type Run, verdicts } from './harness.js';
 import { datapathKey, ip4Of, ip6Of, macOf, TestSwitch } from './switch.js';
+import { plainPort } from '../support/plain-port.js';
 
 enterPrivateNamespaces();
 
@@ -225,13 +226,11 @@ const tagStacks: Readonly<Record<string, readonly VlanTag[]>> = {
 function openNestedPassthru(t: ExecutionContext, overlay?: Overlay) {
   const { sw } = open(t, overlay);
   const port = {
+    ...plainPort,
     datapathKey,
     portKey: 11,
     ifindex: sw.deviceOf(1),
     vlanId: 42,
-    sharers: 0,
-    localnetSlot: 0,
-    nextSharer: 0,
   };
   const flags = portFlags.PORT_ENABLED | portFlags.PORT_VLAN_PASSTHRU;
   sw.harness.put('ports', 1, { ...port, flags });

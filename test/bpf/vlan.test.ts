@@ -20,6 +20,7 @@ import {
 import { enterPrivateNamespaces } from '../support/private-namespace.js';
 import { verdicts } from './harness.js';
 import { datapathKey, ip4Of, ip6Of, macOf, TestSwitch } from './switch.js';
+import { plainPort } from '../support/plain-port.js';
 
 enterPrivateNamespaces();
 
@@ -42,14 +43,12 @@ function openNested(t: ExecutionContext): TestSwitch {
   const ifindex = network.deviceOf(1);
   const { harness } = network;
   const port = {
+    ...plainPort,
     datapathKey,
     portKey: 10 + nestedSlot,
     ifindex,
     flags: PORT_ENABLED,
     vlanId: nestedTag,
-    localnetSlot: 0,
-    sharers: 0,
-    nextSharer: 0,
   };
   harness.put('ports', nestedSlot, port);
   harness.put('ports_by_interface', { ifindex, vlanId: nestedTag }, nestedSlot);
@@ -121,13 +120,11 @@ test('the port security of a nested port', (t) => {
   const network = openNested(t);
   const key = { slot: nestedSlot, mac: macBytes(mac(macOf(nestedSlot))) };
   const port = {
+    ...plainPort,
     datapathKey,
     portKey: 10 + nestedSlot,
     ifindex: network.deviceOf(1),
     vlanId: nestedTag,
-    localnetSlot: 0,
-    sharers: 0,
-    nextSharer: 0,
   };
   network.harness.put('ports', nestedSlot, { ...port, flags: PORT_ENABLED | PORT_SECURITY });
   network.harness.put('allowed_macs', key, { flags: 1 });

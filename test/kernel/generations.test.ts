@@ -24,6 +24,7 @@ import {
   type Guest,
 } from '../support/private-namespace.js';
 import { hex, makeBpffsDir, modes, open } from './support.js';
+import { plainPort } from '../support/plain-port.js';
 
 enterPrivateNamespaces();
 
@@ -47,14 +48,11 @@ function fill(plane: DataPlane, guests: readonly Guest[], moreFlags = 0): void {
     const key = hex(encodeUint32(slot));
     const { ifindex } = guest;
     const port = {
+      ...plainPort,
       datapathKey,
       portKey: slot,
       ifindex,
       flags: portFlags.PORT_ENABLED | moreFlags,
-      vlanId: 0,
-      localnetSlot: 0,
-      sharers: 0,
-      nextSharer: 0,
     };
     const destination = { datapathKey, mac: macBytes(mac(guest.mac)) };
     plane.writeEntries('ports', new Map([[key, encodePort(port)]]));

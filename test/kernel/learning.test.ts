@@ -9,6 +9,7 @@ import { encodeUint32 } from '../bpf/harness.js';
 import { ethernet, icmp, ipv4 } from '../support/packets.js';
 import { createDevice, enterPrivateNamespaces } from '../support/private-namespace.js';
 import { hex, makeBpffsDir, open } from './support.js';
+import { plainPort } from '../support/plain-port.js';
 
 enterPrivateNamespaces();
 
@@ -20,14 +21,11 @@ function learningPort(plane: KernelDataPlane, device: string): (n: number) => vo
   const ifindex = createDevice(device);
   const flags = portFlags.PORT_ENABLED | portFlags.PORT_LEARNS;
   const port = encodePort({
+    ...plainPort,
     datapathKey,
     portKey,
     ifindex,
     flags,
-    vlanId: 0,
-    sharers: 0,
-    localnetSlot: 0,
-    nextSharer: 0,
   });
   plane.writeEntries('ports', new Map([[hex(encodeUint32(1)), port]]));
   const from = hex(encodeInterfaceKey({ ifindex, vlanId: 0 }));

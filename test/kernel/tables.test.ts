@@ -14,6 +14,7 @@ import { encodeUint32, verdicts } from '../bpf/harness.js';
 import { ethernet, icmp, ipv4, mac } from '../support/packets.js';
 import { createDevice, enterPrivateNamespaces } from '../support/private-namespace.js';
 import { hex, makeBpffsDir, open } from './support.js';
+import { plainPort } from '../support/plain-port.js';
 
 enterPrivateNamespaces();
 
@@ -104,14 +105,11 @@ test('a slot of an array is absent while it is all zero', (t) => {
   t.is(plane.slotCount, 16);
   t.is(plane.readTable('ports').size, 0);
   const port = {
+    ...plainPort,
     datapathKey: 1,
     portKey: 2,
     ifindex: 3,
     flags: 1,
-    vlanId: 0,
-    sharers: 0,
-    localnetSlot: 0,
-    nextSharer: 0,
   };
   const key = hex(encodeUint32(15));
   t.deepEqual(plane.writeEntries('ports', new Map([[key, encodePort(port)]])), []);
@@ -143,14 +141,11 @@ test('counters are read per slot over all CPUs, and reset one slot at a time', (
   const ifindex = createDevice('count');
   for (const slot of [3, 15]) {
     const port = encodePort({
+      ...plainPort,
       datapathKey: 1,
       portKey: slot,
       ifindex,
       flags: 0,
-      vlanId: 0,
-      sharers: 0,
-      localnetSlot: 0,
-      nextSharer: 0,
     });
     plane.writeEntries('ports', new Map([[hex(encodeUint32(slot)), port]]));
     const from = hex(encodeInterfaceKey({ ifindex, vlanId: 0 }));
