@@ -5,7 +5,7 @@ import type { AdjustableLogger } from '../common/log.js';
 import { type Health, startMetricsServer } from '../common/metrics-server.js';
 import { daemonFiles } from '../common/support-files.js';
 import type { Update } from '../generated/proto/iovn/v1/Update.js';
-import { Announcer } from './announcer.js';
+import { Announcer } from './localnet/announcer.js';
 import { FdbKeeper } from './fdb/fdb-keeper.js';
 import { addFdbMetrics } from './fdb/fdb-metrics.js';
 import type { LearnedOutlet } from './fdb/sightings.js';

@@ -16,8 +16,8 @@ import { portSecurity } from './modules/port-security.js';
 import { tunnels } from './modules/tunnels.js';
 import type { KernelTarget, UnderlayHook } from './plan.js';
 import type { ResourceProblem, ResourceRef } from './resources.js';
-import { tunnelDeviceHook } from './tunnel-device.js';
-import { allTunnels, noTunnels, type TunnelPlan } from './tunnels.js';
+import { tunnelDeviceHook } from './tunnels/tunnel-device.js';
+import { allTunnels, noTunnels, type TunnelPlan } from './tunnels/tunnels.js';
 import type { VifInterface } from './vswitch/interfaces.js';
 
 /** What a node's network is made of. */

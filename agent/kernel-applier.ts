@@ -8,7 +8,7 @@ import { fitGroups, type FittedGroups, listTables } from './group-room.js';
 import type { Intent } from './intent.js';
 import { type InstallState, installState } from './interface-report.js';
 import { type Failure, KernelState } from './kernel-state.js';
-import { findLocalnets } from './localnets.js';
+import { findLocalnets } from './localnet/localnets.js';
 import { findLocalPorts, nestedPortProblems, type SlotKey, slotKey } from './local-ports.js';
 import type { PluggedPort } from './modules/io-module.js';
 import { decodeUint32 } from './modules/uint32.js';
@@ -21,7 +21,7 @@ import {
   type UnderlayHook,
 } from './plan.js';
 import { assignSlots } from './slots.js';
-import { allTunnels, planTunnels, recoverTunnelIds, type Tunnel, type Underlay } from './tunnels.js';
+import { allTunnels, planTunnels, recoverTunnelIds, type Tunnel, type Underlay } from './tunnels/tunnels.js';
 import type { Uplinks } from './vswitch/bridge-mappings.js';
 import type { VifInterface } from './vswitch/interfaces.js';
 import type { ChassisConfig } from './vswitch/node-config.js';

@@ -1,5 +1,5 @@
 import type { Ifindex, Mac } from '../common/addresses.js';
-import type { TunnelType } from './tunnel-endpoints.js';
+import type { TunnelType } from './tunnels/tunnel-endpoints.js';
 
 /** A network device of the agent's network namespace (rtnetlink(7) RTM_NEWLINK). */
 export interface Link {

@@ -18,13 +18,13 @@ import type { Devices } from './links.js';
 import { type KernelProgress, type LocalNode, type NodeState, nothingKnown } from './local-node.js';
 import type { PluggedPort } from './modules/io-module.js';
 import { ProblemLog } from './problem-log.js';
-import { setPromiscuity } from './promiscuity.js';
-import { reportTunnel } from './tunnel-report.js';
+import { setPromiscuity } from './localnet/promiscuity.js';
+import { reportTunnel } from './tunnels/tunnel-report.js';
 import type { ResourceProblem } from './resources.js';
 import { SeenTimes } from './seen-times.js';
 import type { GeneveMode } from './settings.js';
-import { type DeviceProblems, type NeededDevices, TunnelDevices } from './tunnel-devices.js';
-import { type Tunnel, tunnelTypes } from './tunnels.js';
+import { type DeviceProblems, type NeededDevices, TunnelDevices } from './tunnels/tunnel-devices.js';
+import { type Tunnel, tunnelTypes } from './tunnels/tunnels.js';
 import type { VifInterface } from './vswitch/interfaces.js';
 import type { ChassisConfig } from './vswitch/node-config.js';
 

@@ -2,7 +2,7 @@ import type { TableName } from '../data-plane.js';
 import type { PortIntent, SwitchIntent } from '../intent.js';
 import type { LocalPort } from '../local-ports.js';
 import type { ResourceProblem, ResourceRef } from '../resources.js';
-import type { TunnelPlan } from '../tunnels.js';
+import type { TunnelPlan } from '../tunnels/tunnels.js';
 
 /** A local port with its place in the data plane. */
 export interface PluggedPort extends LocalPort {

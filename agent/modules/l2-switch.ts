@@ -10,7 +10,7 @@ import {
   portFlags,
 } from '../../generated/bpf/layouts.js';
 import type { PortIntent } from '../intent.js';
-import { localnetsByDatapath, localnetsByPlace } from '../localnets.js';
+import { localnetsByDatapath, localnetsByPlace } from '../localnet/localnets.js';
 import type { ResourceProblem } from '../resources.js';
 import {
   hexKey,
@@ -23,7 +23,7 @@ import {
   type TableEntry,
 } from './io-module.js';
 import { encodeUint32 } from './uint32.js';
-import { isAtSeveralPlaces, sourceOf, type TunnelPlan } from '../tunnels.js';
+import { isAtSeveralPlaces, sourceOf, type TunnelPlan } from '../tunnels/tunnels.js';
 
 /** Tunnel keys are below 2^24 and 2^16. */
 function numericKey(datapathKey: number, key: number): number {

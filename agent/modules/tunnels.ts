@@ -12,9 +12,9 @@ import {
   tunnelFlags,
   tunnelType,
 } from '../../generated/bpf/layouts.js';
-import { localnetsByDatapath } from '../localnets.js';
+import { localnetsByDatapath } from '../localnet/localnets.js';
 import type { ResourceProblem } from '../resources.js';
-import type { TunnelEndpoint, TunnelType } from '../tunnel-endpoints.js';
+import type { TunnelEndpoint, TunnelType } from '../tunnels/tunnel-endpoints.js';
 import {
   allTunnels,
   groupTunnelsTo,
@@ -22,8 +22,8 @@ import {
   type Tunnel,
   type TunnelPlan,
   tunnelsTo,
-} from '../tunnels.js';
-import { canCarry, vxlanDatapathKeys, vxlanPortKeys } from '../vxlan-keys.js';
+} from '../tunnels/tunnels.js';
+import { canCarry, vxlanDatapathKeys, vxlanPortKeys } from '../tunnels/vxlan-keys.js';
 import { hexKey, type IoModule, type ModuleInput, portRef, type TableEntry } from './io-module.js';
 import { encodeUint32 } from './uint32.js';
 

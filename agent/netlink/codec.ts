@@ -1,5 +1,5 @@
 import { type Ifindex, type Mac, macBytes, macFromBytes } from '../../common/addresses.js';
-import type { TunnelType } from '../tunnel-endpoints.js';
+import type { TunnelType } from '../tunnels/tunnel-endpoints.js';
 
 /** rtnetlink's wire format (rtnetlink(7), linux/rtnetlink.h, linux/if_link.h): host byte order, 4-byte alignment. */
 export const messageTypes = {

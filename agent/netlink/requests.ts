@@ -28,8 +28,8 @@ import {
   type InterfaceAddress,
   type RouteAnswer,
 } from './route-codec.js';
-import { relayMtu } from '../relay.js';
-import type { TunnelType } from '../tunnel-endpoints.js';
+import { relayMtu } from '../tunnels/relay.js';
+import type { TunnelType } from '../tunnels/tunnel-endpoints.js';
 
 const { ENETUNREACH, EHOSTUNREACH, EACCES, EBUSY, EINVAL, ENETDOWN, EOPNOTSUPP, EPERM } = os.constants.errno;
 const noRouteErrnos = new Set([ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL, ENETDOWN]);

@@ -9,7 +9,7 @@ import type { Place, Places } from '../inspect/places.js';
 import { addressesEntry, isAnswerFor, passingEntry } from '../inspect/port-entries.js';
 import type { PortIntent, SwitchIntent } from '../intent.js';
 import type { ReconcilerView } from '../reconciler.js';
-import type { Tunnel } from '../tunnels.js';
+import type { Tunnel } from '../tunnels/tunnels.js';
 import { insertTag, outerTag } from './tags.js';
 import type { RecordedStep, TracedArrival, TraceSource } from './trace-source.js';
 import { makeTunnelPacket, takeApart } from './tunnel-packet.js';

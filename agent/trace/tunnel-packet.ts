@@ -1,4 +1,4 @@
-import type { TunnelType } from '../tunnel-endpoints.js';
+import type { TunnelType } from '../tunnels/tunnel-endpoints.js';
 
 /** What a tunnel packet says beside the frame in it: what the kernel's tunnel devices give to programs, and take from them. */
 export interface TunnelMetadata {

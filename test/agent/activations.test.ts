@@ -5,7 +5,7 @@ import { type Activation, judgeActivations } from '../../agent/activations.js';
 import { keyText } from '../../agent/inspect/table-text.js';
 import { findLocalPorts } from '../../agent/local-ports.js';
 import { activation } from '../../agent/modules/activation.js';
-import { noTunnels } from '../../agent/tunnels.js';
+import { noTunnels } from '../../agent/tunnels/tunnels.js';
 import type { Ifindex } from '../../common/addresses.js';
 import { decodePort, portFlags } from '../../generated/bpf/layouts.js';
 import { ip } from '../support/packets.js';

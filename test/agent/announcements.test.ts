@@ -1,7 +1,7 @@
 import test from 'ava';
 
-import { Announcer } from '../../agent/announcer.js';
-import { findAnnouncements } from '../../agent/announcements.js';
+import { Announcer } from '../../agent/localnet/announcer.js';
+import { findAnnouncements } from '../../agent/localnet/announcements.js';
 import { findLocalPorts, localPort } from '../../agent/local-ports.js';
 import type { PluggedPort } from '../../agent/modules/io-module.js';
 import { silentLogger } from '../../common/log.js';

@@ -4,7 +4,7 @@ import { macFromBytes, parseIp, parseMac } from '../../common/addresses.js';
 import { decodeNeighbour, decodeNeighbourKey, ipFamily } from '../../generated/bpf/layouts.js';
 import type { PortIntent } from '../../agent/intent.js';
 import { arpNdResponder } from '../../agent/modules/arp-nd-responder.js';
-import { noTunnels } from '../../agent/tunnels.js';
+import { noTunnels } from '../../agent/tunnels/tunnels.js';
 
 function port(name: string, portKey: number, neighbours: Record<string, string>): PortIntent {
   return {

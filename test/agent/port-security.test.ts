@@ -25,7 +25,7 @@ import {
 import { vif } from './support/vif.js';
 import type { Link } from '../../agent/links.js';
 import type { ModuleInput, PluggedPort } from '../../agent/modules/io-module.js';
-import { noTunnels } from '../../agent/tunnels.js';
+import { noTunnels } from '../../agent/tunnels/tunnels.js';
 
 const mac1 = '02:00:00:00:00:01';
 

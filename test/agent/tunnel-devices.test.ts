@@ -1,9 +1,9 @@
 import test from 'ava';
 
 import type { GeneveMode } from '../../agent/settings.js';
-import { tunnelDeviceNames } from '../../agent/tunnel-device.js';
-import { type DeviceProblems, TunnelDevices } from '../../agent/tunnel-devices.js';
-import type { TunnelType } from '../../agent/tunnel-endpoints.js';
+import { tunnelDeviceNames } from '../../agent/tunnels/tunnel-device.js';
+import { type DeviceProblems, TunnelDevices } from '../../agent/tunnels/tunnel-devices.js';
+import type { TunnelType } from '../../agent/tunnels/tunnel-endpoints.js';
 import { FakeDevices } from './support/fake-devices.js';
 
 const needed = (...types: readonly TunnelType[]) => ({ relay: false, tunnels: new Set(types) });

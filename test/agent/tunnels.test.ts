@@ -8,9 +8,9 @@ import { findLocalPorts, localPort, type SlotKey } from '../../agent/local-ports
 import { tunnelMtu } from '../../agent/modules/tunnels.js';
 import { encodeUint32 } from '../../agent/modules/uint32.js';
 import { plan } from '../../agent/plan.js';
-import { chooseTunnel } from '../../agent/tunnel-endpoints.js';
-import { planTunnels, recoverTunnelIds, tunnelTypes, type Underlay } from '../../agent/tunnels.js';
-import { canCarry } from '../../agent/vxlan-keys.js';
+import { chooseTunnel } from '../../agent/tunnels/tunnel-endpoints.js';
+import { planTunnels, recoverTunnelIds, tunnelTypes, type Underlay } from '../../agent/tunnels/tunnels.js';
+import { canCarry } from '../../agent/tunnels/vxlan-keys.js';
 import { formatIp, type Ifindex, parseIp } from '../../common/addresses.js';
 import {
   constants,

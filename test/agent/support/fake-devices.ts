@@ -1,6 +1,6 @@
 import { type Ifindex, type Mac, parseMac } from '../../../common/addresses.js';
-import type { TunnelType } from '../../../agent/tunnel-endpoints.js';
-import type { Underlay } from '../../../agent/tunnels.js';
+import type { TunnelType } from '../../../agent/tunnels/tunnel-endpoints.js';
+import type { Underlay } from '../../../agent/tunnels/tunnels.js';
 import type { Devices, Link, Links, Route } from '../../../agent/links.js';
 
 const anyMac = parseMac('0e:00:00:00:00:01') as Mac;

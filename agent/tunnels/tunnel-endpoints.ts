@@ -1,7 +1,7 @@
-import { formatIp, sameIp } from '../common/addresses.js';
-import { constants } from '../generated/bpf/layouts.js';
-import { type ChassisIntent, type EncapIntent, readEncaps } from './intent.js';
-import type { EncapConfig } from './vswitch/node-config.js';
+import { formatIp, sameIp } from '../../common/addresses.js';
+import { constants } from '../../generated/bpf/layouts.js';
+import { type ChassisIntent, type EncapIntent, readEncaps } from '../intent.js';
+import type { EncapConfig } from '../vswitch/node-config.js';
 
 /** Best first, as in OVN (ovn-architecture(7); chassis of which both have a type use the best one). */
 const typePreference = ['geneve', 'stt', 'vxlan'] as const;

@@ -1,8 +1,8 @@
-import { errorMessage } from '../common/errors.js';
-import type { Devices } from './links.js';
-import type { UnderlayHook } from './plan.js';
+import { errorMessage } from '../../common/errors.js';
+import type { Devices } from '../links.js';
+import type { UnderlayHook } from '../plan.js';
 import { findRelay, relayNames } from './relay.js';
-import type { GeneveMode } from './settings.js';
+import type { GeneveMode } from '../settings.js';
 import { findTunnelDevice, tunnelDeviceNames, tunnelDeviceHook, tunnelDevices } from './tunnel-device.js';
 import { supportedTypes, type TunnelType } from './tunnel-endpoints.js';
 import type { TunnelWay, Underlay } from './tunnels.js';

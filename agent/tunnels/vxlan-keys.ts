@@ -1,4 +1,4 @@
-import { constants } from '../generated/bpf/layouts.js';
+import { constants } from '../../generated/bpf/layouts.js';
 import type { TunnelType } from './tunnel-endpoints.js';
 
 export const { VXLAN_FIRST_MULTICAST_KEY: vxlanPortKeys, VXLAN_DATAPATH_KEYS: vxlanDatapathKeys } = constants;

@@ -1,4 +1,4 @@
-import type { Links } from './links.js';
+import type { Links } from '../links.js';
 import type { Relay } from './tunnels.js';
 
 /** The two devices of the node's relay (bpf/tunnel.h). */

@@ -1,6 +1,6 @@
-import type { Ifindex } from '../common/addresses.js';
-import { errorMessage } from '../common/errors.js';
-import type { Devices } from './links.js';
+import type { Ifindex } from '../../common/addresses.js';
+import { errorMessage } from '../../common/errors.js';
+import type { Devices } from '../links.js';
 
 /**
  * Makes uplinks promiscuous, as the MACs of VMs are not their own, and what was an uplink before not any more. Returns what

@@ -1,12 +1,12 @@
-import type { Ifindex } from '../common/addresses.js';
-import { byName, compareText } from '../common/compare.js';
-import { constants } from '../generated/bpf/layouts.js';
-import type { Intent, PortIntent } from './intent.js';
-import type { Link } from './links.js';
-import { type LocalPort, localPort } from './local-ports.js';
-import { type PluggedPort, portRef } from './modules/io-module.js';
-import type { ResourceProblem } from './resources.js';
-import type { Uplinks } from './vswitch/bridge-mappings.js';
+import type { Ifindex } from '../../common/addresses.js';
+import { byName, compareText } from '../../common/compare.js';
+import { constants } from '../../generated/bpf/layouts.js';
+import type { Intent, PortIntent } from '../intent.js';
+import type { Link } from '../links.js';
+import { type LocalPort, localPort } from '../local-ports.js';
+import { type PluggedPort, portRef } from '../modules/io-module.js';
+import type { ResourceProblem } from '../resources.js';
+import type { Uplinks } from '../vswitch/bridge-mappings.js';
 
 /** The localnet ports of this node, by name, and what is wrong with the others. */
 export interface Localnets {

@@ -1,8 +1,8 @@
-import { type Ifindex, type Mac, macBytes } from '../common/addresses.js';
-import type { NeighbourIntent } from './intent.js';
+import { type Ifindex, type Mac, macBytes } from '../../common/addresses.js';
+import type { NeighbourIntent } from '../intent.js';
 import { localnetsByDatapath } from './localnets.js';
-import type { PluggedPort } from './modules/io-module.js';
-import { insertTag } from './trace/tags.js';
+import type { PluggedPort } from '../modules/io-module.js';
+import { insertTag } from '../trace/tags.js';
 
 /** A frame by which a physical network learns where a port is now. */
 export interface Announcement {

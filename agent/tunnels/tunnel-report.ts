@@ -1,7 +1,7 @@
-import { formatIp, type Ifindex } from '../common/addresses.js';
-import type { TunnelInput } from '../generated/proto/iovn/v1/Tunnel.js';
-import type { Links } from './links.js';
-import { tunnelMtu } from './modules/tunnels.js';
+import { formatIp, type Ifindex } from '../../common/addresses.js';
+import type { TunnelInput } from '../../generated/proto/iovn/v1/Tunnel.js';
+import type { Links } from '../links.js';
+import { tunnelMtu } from '../modules/tunnels.js';
 import type { Tunnel } from './tunnels.js';
 
 /** What the controller is told of a tunnel. */

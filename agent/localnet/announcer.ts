@@ -1,8 +1,8 @@
-import { errorMessage } from '../common/errors.js';
-import type { Logger } from '../common/log.js';
+import { errorMessage } from '../../common/errors.js';
+import type { Logger } from '../../common/log.js';
 import { type Announcement, findAnnouncements } from './announcements.js';
-import type { DataPlane } from './data-plane.js';
-import type { PluggedPort } from './modules/io-module.js';
+import type { DataPlane } from '../data-plane.js';
+import type { PluggedPort } from '../modules/io-module.js';
 
 /** Before each of the announcements of a port, as ovn-controller waits. */
 const defaultWaitsMs: readonly number[] = [1000, 2000, 4000, 8000, 16_000];

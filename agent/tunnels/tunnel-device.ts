@@ -1,6 +1,6 @@
-import type { Ifindex } from '../common/addresses.js';
-import type { Link, Links } from './links.js';
-import type { UnderlayHook } from './plan.js';
+import type { Ifindex } from '../../common/addresses.js';
+import type { Link, Links } from '../links.js';
+import type { UnderlayHook } from '../plan.js';
 import { supportedTypes, type TunnelType } from './tunnel-endpoints.js';
 
 /** The node's collect-metadata devices (bpf/tunnel_device.h). The kernel calls their kinds as OVN the tunnel types. */

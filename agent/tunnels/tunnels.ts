@@ -1,13 +1,13 @@
-import { byName } from '../common/compare.js';
-import { type Ifindex, formatIp, sameIp } from '../common/addresses.js';
-import { constants, decodeTunnel, ipFamily, tunnelType } from '../generated/bpf/layouts.js';
-import type { ChassisIntent, Intent } from './intent.js';
-import type { Route } from './links.js';
-import type { SwitchPort } from './modules/io-module.js';
-import { decodeUint32 } from './modules/uint32.js';
-import type { KernelContents } from './plan.js';
-import type { ResourceProblem } from './resources.js';
-import { assignSlots } from './slots.js';
+import { byName } from '../../common/compare.js';
+import { type Ifindex, formatIp, sameIp } from '../../common/addresses.js';
+import { constants, decodeTunnel, ipFamily, tunnelType } from '../../generated/bpf/layouts.js';
+import type { ChassisIntent, Intent } from '../intent.js';
+import type { Route } from '../links.js';
+import type { SwitchPort } from '../modules/io-module.js';
+import { decodeUint32 } from '../modules/uint32.js';
+import type { KernelContents } from '../plan.js';
+import type { ResourceProblem } from '../resources.js';
+import { assignSlots } from '../slots.js';
 import {
   type ChosenTunnel,
   chooseTunnel,
@@ -20,7 +20,7 @@ import {
   type TunnelType,
 } from './tunnel-endpoints.js';
 import { canCarry } from './vxlan-keys.js';
-import type { EncapConfig } from './vswitch/node-config.js';
+import type { EncapConfig } from '../vswitch/node-config.js';
 
 /** The pair of devices that make a relay (bpf/tunnel.h): what is sent into one comes out at the other. */
 export interface Relay {
