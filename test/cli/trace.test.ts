@@ -7,6 +7,7 @@ import test from 'ava';
 import type { NodeClient } from '../../cli/node-client.js';
 import type { NodeAnswer } from '../../inspect/node-answers.js';
 import { tracePackets } from '../../cli/trace/command.js';
+import { IovnError } from '../../common/errors.js';
 import { v1 } from '../../common/proto.js';
 import type { NodeReplyInput } from '../../generated/proto/iovn/v1/NodeReply.js';
 
@@ -103,6 +104,21 @@ test('the bytes are shown when asked for', async (t) => {
   t.true(lines.includes('    0000  01 02 03'));
   const [trace] = JSON.parse(json) as { hops: { node: string; steps: { frame: string }[] }[] }[];
   t.is(trace?.hops[0]?.steps[2]?.frame, '010203');
+});
+
+test('a node without an agent of ours is said, and what came before is shown', async (t) => {
+  const fleet = network(refusal);
+  const client: NodeClient = {
+    ...fleet,
+    ask: (query, node) => {
+      if (node === 'hv2') throw new IovnError('not_found', "there is no node 'hv2'");
+      return fleet.ask(query, node);
+    },
+  };
+  const { lines, status } = await tracePackets(client, false, [flow], {});
+  t.true(lines.includes('hv1 vif_ingress tap1'));
+  t.is(lines.at(-2), 'hv2: not known: it runs no agent of ours');
+  t.is(status, 3);
 });
 
 test('a node that does not answer is said, and the trace is incomplete', async (t) => {
